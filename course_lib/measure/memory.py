@@ -1,0 +1,65 @@
+"""Bytes: of a file that is really written, and of what autograd really keeps."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from course_lib.errors import CourseError
+
+
+def stored_bytes(model: nn.Module) -> int:
+    """The length in bytes of a file that holds the network's parameters and buffers and is read back unchanged.
+
+    The file is safetensors: 8 bytes of length, a JSON header, the raw numbers. Zeros take as much room as other
+    numbers: pruning alone does not shrink a file.
+
+    Raises:
+        CourseError: what was read back differs from what was written.
+
+    >>> stored_bytes(nn.Linear(100, 10)) - 4 * 1010 < 200  # 1,010 numbers of 4 bytes, and a short header
+    True
+
+    Lesson 01.
+    """
+    from safetensors.torch import load_file, save_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        save_model(model, str(path))
+        restored = load_file(path)
+        for name, tensor in model.state_dict().items():
+            if name in restored and not torch.equal(restored[name], tensor.cpu()):
+                raise CourseError(f"The file does not give {name} back as it was: is there a NaN in it?")
+        return path.stat().st_size
+
+
+def saved_bytes(fn: Callable[[], object]) -> int:
+    """The bytes that autograd keeps for the backward pass while `fn()` runs, each piece of memory counted once.
+
+    Two saved tensors that share one storage (a view and its base) cost that storage only once. Parameters, which
+    exist anyway, count too: subtract what you do not ask about.
+
+    Args:
+        fn: called once without arguments; it runs a forward pass.
+
+    >>> x = torch.ones(1000, requires_grad=True)
+    >>> saved_bytes(lambda: x.exp())  # exp keeps its result: 1,000 numbers of 4 bytes
+    4000
+
+    Lessons 01 and 13.
+    """
+    storages: dict[int, torch.UntypedStorage] = {}  # kept alive, so that no address is used twice
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        fn()
+    return sum(storage.nbytes() for storage in storages.values())

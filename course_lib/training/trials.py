@@ -1,0 +1,126 @@
+"""Training many networks of one architecture at once, as one stacked network."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn import functional as F
+
+from course_lib.data import Split
+from course_lib.errors import CourseError
+from course_lib.training.loop import batch_rows, check_settings, checked, mask_keeper
+from course_lib.training.optimizers import OPTIMIZERS
+
+
+def fit_trials(
+    models: Sequence[nn.Module],
+    splits: Split | Sequence[Split],
+    *,
+    steps: int,
+    batch_size: int = 60,
+    lr: float = 1.2e-3,
+    optimizer: str = "adam",
+    seeds: Sequence[int] | None = None,
+    masks: Sequence[Mapping[str, Tensor]] | None = None,
+) -> Tensor:
+    """Train many networks of one architecture at once: the same as `fit` on each of them, but faster.
+
+    The weights of all trials are stacked, (trials, *shape), and `torch.func.vmap` runs one forward pass for all;
+    the sum of the losses has, for each trial, just that trial's gradient. Every core takes a share of the trials.
+
+    Args:
+        models: networks of the same architecture without batch norm; they are trained in place.
+        splits: one for all trials, or one for each.
+        steps, batch_size, lr, optimizer: as in `fit`.
+        seeds: the order of the examples in each trial; 0, 1, 2, ... by default.
+        masks: for each trial, parameter name -> bool mask; the same names in every trial.
+
+    Returns:
+        the loss of every step, (trials, steps).
+
+    Raises:
+        CourseError: as in `fit`; also for different numbers of models, splits, seeds or masks, and for models
+            with batch norm, whose running statistics `vmap` cannot keep: use `fit` on each.
+
+    >>> from course_lib.data import load
+    >>> models = [nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(3)]
+    >>> fit_trials(models, load("digits").train, steps=20).shape
+    torch.Size([3, 20])
+
+    Lesson 02.
+    """
+    check_settings(steps, batch_size, optimizer)
+    n = len(models)
+    splits = [splits] * n if isinstance(splits, Split) else splits
+    seeds = range(n) if seeds is None else seeds
+    masks = [{}] * n if masks is None else masks
+    check_trials(models, splits=splits, seeds=seeds, masks=masks)
+    groups = max(1, min(os.cpu_count() or 1, n // 2))
+    train = lambda k: fit_stacked(  # noqa: E731
+        models[k::groups], splits[k::groups], seeds[k::groups], masks[k::groups], steps, batch_size, lr, optimizer
+    )
+    with ThreadPoolExecutor(groups) as pool:
+        parts = list(pool.map(train, range(groups)))
+    losses = torch.empty(n, steps)
+    for k, part in enumerate(parts):
+        losses[k::groups] = part
+    return checked(losses.T, lr).T
+
+
+def fit_stacked(models, splits, seeds, masks, steps, batch_size, lr, optimizer) -> Tensor:
+    """Train one group of trials as one stacked network; returns the losses, (trials, steps)."""
+    weights, buffers = stack_module_state(list(models))  # name -> (trials, *shape)
+    keep_masks = mask_keeper(weights, {name: torch.stack([mask[name] for mask in masks]) for name in masks[0]})
+    step_weights = OPTIMIZERS[optimizer](list(weights.values()), lr)
+    skeleton = copy.deepcopy(models[0]).to("meta").train()
+
+    def logits_of_one(weights, buffers, x):
+        return functional_call(skeleton, (weights, buffers), (x,))
+
+    logits_of_all = vmap(logits_of_one, randomness="different")
+    losses = []
+    x, y, rows = stacked_batches(splits, seeds, steps, batch_size)
+    keep_masks()
+    for batch in rows:  # (trials, batch)
+        logits = logits_of_all(weights, buffers, x[batch])  # (trials, batch, classes)
+        loss = F.cross_entropy(logits.flatten(0, 1), y[batch].flatten(), reduction="none").view_as(batch).mean(dim=1)
+        for weight in weights.values():
+            weight.grad = None
+        loss.sum().backward()
+        step_weights()
+        keep_masks()
+        losses.append(loss.detach())
+    for trial, model in enumerate(models):
+        model.load_state_dict({name: tensor[trial].detach() for name, tensor in (weights | buffers).items()})
+    return torch.stack(losses, dim=1)
+
+
+def stacked_batches(splits, seeds, steps, batch_size) -> tuple[Tensor, Tensor, Tensor]:
+    """All examples once, and for every step and trial the rows to take, (steps, trials, batch)."""
+    unique = list({id(split): split for split in splits}.values())
+    start = dict(zip(map(id, unique), [0, *torch.tensor([len(s) for s in unique]).cumsum(0).tolist()], strict=False))
+    rows = [
+        batch_rows(len(split), batch_size, steps, seed) + start[id(split)]
+        for split, seed in zip(splits, seeds, strict=True)
+    ]
+    return torch.cat([s.x for s in unique]), torch.cat([s.y for s in unique]), torch.stack(rows, dim=1)
+
+
+def check_trials(models: Sequence[nn.Module], **per_trial: Sequence) -> None:
+    """Refuse trials that cannot be stacked."""
+    if not models:
+        raise CourseError("fit_trials got no model. Pass one for each trial: [mlp(...) for seed in range(5)].")
+    for name, values in per_trial.items():
+        if len(values) != len(models):
+            raise CourseError(f"There are {len(models)} models but {len(values)} {name}: pass one for each model.")
+    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in models[0].modules()):
+        raise CourseError("fit_trials cannot train batch norm (running statistics); use fit on each model.")
+    shapes = {tuple((name, p.shape) for name, p in model.named_parameters()) for model in models}
+    if len(shapes) > 1:
+        raise CourseError("The models of fit_trials must have the same architecture, but their parameters differ.")

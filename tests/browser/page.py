@@ -1,0 +1,122 @@
+"""One notebook open in JupyterLab: run its cells, read its outputs, collect what the console says."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Locator, Page
+
+from tests.browser.lab import PATIENCE, Lab
+
+MS = 1000 * PATIENCE
+PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+
+# What JupyterLab itself says in a healthy session; nothing of ours may be added here.
+KNOWN_NOISE: dict[str, str] = {}
+
+STATE = """() => {
+  const app = window.jupyterapp, panel = app && app.shell.currentWidget;
+  if (!panel || !panel.content || !panel.content.model || !panel.sessionContext) return null;
+  const kernel = panel.sessionContext.session && panel.sessionContext.session.kernel;
+  const code = panel.content.widgets.filter(cell => cell.model.type === "code" && cell.model.sharedModel.source.trim());
+  return {kernel: kernel ? kernel.status : "none",
+          pending: code.filter(cell => !cell.model.executionCount || cell.model.executionState === "running").length,
+          cells: panel.content.widgets.length};
+}"""
+
+OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(cell => {
+  const outputs = cell.model.type === "code" ? cell.model.outputs.toJSON() : [];
+  const text = v => Array.isArray(v) ? v.join("") : (v || "");
+  return {id: cell.model.id, type: cell.model.type, source: cell.model.sharedModel.source,
+          errors: outputs.filter(o => o.output_type === "error").map(o => `${o.ename}: ${o.evalue}`),
+          text: outputs.map(o => text(o.text) + (o.data ? text(o.data["text/plain"]) + text(o.data["text/html"])
+                                                          + text(o.data["text/markdown"]) : "")).join("\\n")};
+})"""
+
+
+class Notebook:
+    """A notebook in a page of its own.
+
+    Args:
+        page: the browser's page, already on the notebook's address.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.console = page, []
+        page.on("console", lambda message: self.console.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
+
+    def open(self, address: str) -> Notebook:
+        """Go there and wait for the kernel."""
+        self.page.goto(address, timeout=MS)
+        self.until(f"() => {{ const s = ({STATE})(); return s && s.cells > 0 && s.kernel === 'idle'; }}")
+        return self
+
+    def until(self, condition: str, argument: object = None) -> None:
+        """Wait until a JavaScript function returns something true."""
+        self.page.wait_for_function(condition, arg=argument, timeout=MS, polling=100)
+
+    def state(self) -> dict:
+        """Return the kernel's status, how many cells are still to run, and how many cells there are."""
+        return self.page.evaluate(STATE)
+
+    def run_all(self) -> Notebook:
+        """Run all cells and wait until each code cell has run and the kernel is idle."""
+        self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.content.widgets.forEach("
+            "cell => { if (cell.model.type === 'code') cell.model.sharedModel.execution_count = null; })"
+        )
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        self.page.wait_for_function(
+            f"() => {{ const s = ({STATE})(); return s && s.kernel === 'idle' && s.pending === 0; }}",
+            timeout=5 * MS,
+            polling=200,
+        )
+        self.until("() => !document.querySelector('.jp-OutputArea-output .jupyter-widgets-loading')")
+        return self
+
+    def outputs(self) -> list[dict]:
+        """Return, for each cell: id, type, source, errors, and the text of its outputs."""
+        return self.page.evaluate(OUTPUTS)
+
+    def errors(self) -> list[str]:
+        """Return every error in an output or in a widget's alert."""
+        alerts = self.page.locator('.sn-alert [role="alert"]').all_inner_texts()
+        return [error for cell in self.outputs() for error in cell["errors"]] + alerts
+
+    def write_cell(self, cell_id: str, source: str) -> None:
+        """Replace the source of a cell, as a learner who types."""
+        self.page.evaluate(
+            "([id, text]) => window.jupyterapp.shell.currentWidget.content.widgets"
+            ".find(cell => cell.model.id === id).model.sharedModel.setSource(text)",
+            [cell_id, source],
+        )
+
+    def widgets(self) -> list[Locator]:
+        """Return every lesson widget that is shown."""
+        return self.page.locator(f"{PANEL} .sn-widget").all()
+
+    def complaints(self) -> list[str]:
+        """Return what the browser's console says, without JupyterLab's own known noise."""
+        return [text for text in self.console if not any(re.search(noise, text) for noise in KNOWN_NOISE.values())]
+
+
+@contextmanager
+def open_notebook(browser: Browser, lab: Lab, path: str, *, dark: bool = False):
+    """Open a notebook in a fresh browser context; its kernel is shut down at the end."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1100})
+    notebook = Notebook(context.new_page())
+    try:
+        yield notebook.open(lab.page_address(path))
+    finally:
+        shut_down(notebook)
+        context.close()
+
+
+def shut_down(notebook: Notebook) -> None:
+    """End the notebook's kernel, so that kernels do not pile up."""
+    try:
+        notebook.page.evaluate("async () => { await window.jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
+    except Exception as error:  # a page that never opened has no kernel; the test says what went wrong
+        print(f"no kernel to shut down: {error}")
