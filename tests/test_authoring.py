@@ -107,7 +107,7 @@ def test_exercises_get_a_marker_a_stub_and_their_number(course: Path) -> None:
     cell = notebook.cells[2]
     assert cell.metadata == {"small_nets": {"exercise": "2.1"}}
     assert cell.source == (
-        "# Exercise 2.1\ndef double(x):\n    \"\"\"Twice x.\"\"\"\n"
+        '# Exercise 2.1\ndef double(x):\n    """Twice x."""\n'
         '    raise NotImplementedError("Exercise 2.1")\n\n\n'
         'def halve(x):\n    if x:\n        raise NotImplementedError("Exercise 2.1")\n    return x'
     )
@@ -123,7 +123,9 @@ def test_solutions_drop_the_fence_lines_only(course: Path) -> None:
 
 
 def test_tags_keep_a_cell_for_one_side(course: Path) -> None:
-    texts = {kind: [c.source for c in notebook_of(kind, "02_second", course).cells] for kind in ("exercises", "solutions")}
+    texts = {
+        kind: [c.source for c in notebook_of(kind, "02_second", course).cells] for kind in ("exercises", "solutions")
+    }
     assert "## What to do" in texts["exercises"] and "## About the answers" not in texts["exercises"]
     assert "## What to do" not in texts["solutions"] and "## About the answers" in texts["solutions"]
 
@@ -342,8 +344,12 @@ def test_every_change_of_a_lesson_is_seen(built: Path, tmp_path: Path, edit, wor
 
 
 def test_outputs_are_not_compared_but_the_learners_copy_has_none(built: Path, tmp_path: Path) -> None:
-    assert faults_after(built, tmp_path / "a", "lessons/01_first.ipynb", lambda n: n["cells"][1].update(outputs=[])) == []
-    faults = faults_after(built, tmp_path / "b", "exercises/02_second.ipynb", lambda n: n["cells"][3].update(execution_count=1))
+    assert (
+        faults_after(built, tmp_path / "a", "lessons/01_first.ipynb", lambda n: n["cells"][1].update(outputs=[])) == []
+    )
+    faults = faults_after(
+        built, tmp_path / "b", "exercises/02_second.ipynb", lambda n: n["cells"][3].update(execution_count=1)
+    )
     assert len(faults) == 1 and "holds outputs" in faults[0]
 
 

@@ -153,6 +153,8 @@ def test_a_notebook_that_cannot_be_read_counts_as_edited(course: Path, mine: Pat
     deliver(course, LESSON, "2 + 2")
     report = update_workspace(mine, root=course)
     assert report.kept == (LESSON,) and (mine / LESSON).read_bytes() == content
+    (mine / MANIFEST).unlink()
+    assert update_workspace(mine, root=course).kept == (LESSON,) and (mine / LESSON).read_bytes() == content
 
 
 def test_files_of_the_learner_are_not_touched(course: Path, mine: Path) -> None:

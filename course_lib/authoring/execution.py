@@ -74,9 +74,8 @@ def _running(notebook: NotebookNode, name: str) -> str:
 
 
 def clean(notebook: NotebookNode) -> None:
-    """Remove what only this run knew: the widgets' state and views (their static picture stays) and timings."""
+    """Remove what only this run knew: the widgets' state and views (their static picture stays)."""
     for cell in notebook.cells:
-        cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
             if len(output.get("data", {})) > 1:
                 output.data.pop(WIDGET_VIEW, None)

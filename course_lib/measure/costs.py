@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,8 +59,8 @@ def layer_costs(model: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]
 
     A linear layer does in · out multiply-adds for each row it is given; a convolution does
     (in / groups) · kernel area · out for each position of its output. One MAC is one multiply and one add; the
-    bias is an add, so it is not counted. Shapes are traced on torch's `meta` device: nothing is computed, and
-    a network of any size takes milliseconds.
+    bias is an add, so it is not counted. A batch of no examples goes through the network: every output has its
+    shape, nothing is computed, and a network of any size takes milliseconds.
 
     Args:
         model: any network of linear, convolutional and normalising layers; it is left as it is.
@@ -82,23 +83,33 @@ def layer_costs(model: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]
     costs: list[LayerCost] = []
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, COUNTED + WITHOUT_MACS)}
     hooks = [layer.register_forward_hook(recorder(name, costs)) for name, layer in layers.items()]
-    was_training = model.training
     try:
-        on_meta = {name: tensor.to("meta") for name, tensor in tensors_of(model)}
-        example = torch.empty((1, *input_shape), device="meta")
-        with torch.no_grad():
-            functional_call(model.eval(), on_meta, (example,))
+        run_without_work(model, input_shape, costs)
     except (RuntimeError, ValueError, TypeError) as error:
         raise CourseError(
             f"An example of shape {tuple(input_shape)} does not go through this network: {error}\n"
             "input_shape is the shape of one example without the batch, such as (1, 8, 8)."
         ) from None
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
     warn_of_uncounted(model, layers)
     return costs
+
+
+@torch.no_grad()
+def run_without_work(model: nn.Module, input_shape: Sequence[int], costs: list[LayerCost]) -> None:
+    """Send no example through the network, with weights that have their shapes but take no memory."""
+    was_training = model.training
+    weights = {name: torch.zeros((), dtype=t.dtype).expand(t.shape) for name, t in tensors_of(model)}
+    try:
+        functional_call(model.eval(), weights, (torch.empty(0, *input_shape),))
+    except RuntimeError:  # such as x.view(len(x), -1), which cannot work out its -1 without an example
+        costs.clear()
+        on_meta = {name: tensor.to("meta") for name, tensor in weights.items()}
+        functional_call(model, on_meta, (torch.empty(1, *input_shape, device="meta"),))
+    finally:
+        model.train(was_training)
 
 
 def tensors_of(model: nn.Module) -> list[tuple[str, Tensor]]:
@@ -111,19 +122,19 @@ def recorder(name: str, costs: list[LayerCost]):
 
     def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         own = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-        costs.append(LayerCost(name, own, macs_of(layer, inputs[0], output), 4 * output.numel()))
+        costs.append(LayerCost(name, own, macs_of(layer, inputs[0], output), 4 * math.prod(output.shape[1:])))
 
     return record
 
 
 def macs_of(layer: nn.Module, x: Tensor, output: Tensor) -> int:
-    """Multiply-adds of one layer: each weight is used once for each place it is put to work."""
+    """Multiply-adds of one layer for one example: its weights, times the places where each is put to work."""
     if isinstance(layer, TRANSPOSED):
-        return layer.weight.numel() * x[0, 0].numel()  # every input position meets every weight
+        return layer.weight.numel() * math.prod(x.shape[2:])  # every input position meets every weight
     if isinstance(layer, CONVOLUTIONS):
-        return layer.weight.numel() * output[0, 0].numel()  # weight: (out, in / groups, *kernel)
+        return layer.weight.numel() * math.prod(output.shape[2:])  # weight: (out, in / groups, *kernel)
     if isinstance(layer, nn.Linear):
-        return layer.weight.numel() * (output.numel() // layer.out_features)
+        return layer.weight.numel() * math.prod(output.shape[1:-1])
     return 0
 
 

@@ -126,7 +126,7 @@ def apply_masks_(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
 
     >>> layer = nn.Linear(2, 1)
     >>> _ = apply_masks_(layer, {"weight": torch.tensor([[True, False]])})
-    >>> float(layer.weight[0, 1])
+    >>> layer.weight[0, 1].item()
     0.0
 
     Lesson 02.

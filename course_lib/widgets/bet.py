@@ -115,7 +115,7 @@ class BetStrip(ipywidgets.VBox):
 
 def guess_control(question: Question) -> ipywidgets.Widget:
     """Return radio buttons for a choice, else a slider that starts in the middle of its scale."""
-    wide = ipywidgets.Layout(width="100%")
+    wide = ipywidgets.Layout(width="auto")
     if question.choices:
         return ipywidgets.RadioButtons(options=question.choices, value=None, description="Your bet", layout=wide)
     low, high, step = question.scale

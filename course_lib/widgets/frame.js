@@ -7,16 +7,19 @@ function put(node, name, value) {
   if (value && node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
+// ipywidgets writes a zero-width space where a label is empty.
+function text(node) {
+  return node ? node.textContent.replace(/\u200b/g, "").trim() : "";
+}
+
 // The label that ipywidgets draws beside a control: its `description`.
 function description(control) {
   const widget = control.closest(".widget-slider, .widget-radio, .widget-toggle-buttons, .widget-inline-hbox, .jupyter-widgets");
-  const label = widget && widget.querySelector(".widget-label, .jupyter-widget-label, .widget-label-basic span");
-  return (label && label.textContent.trim()) || "";
+  return text(widget && widget.querySelector(".widget-label, .jupyter-widget-label"));
 }
 
 function ownText(control) {
-  const row = control.closest("label");
-  return (control.tagName === "BUTTON" ? control.textContent : row ? row.textContent : "").trim();
+  return text(control.tagName === "BUTTON" ? control : control.closest("label"));
 }
 
 function nameOf(control) {
@@ -34,7 +37,7 @@ function nameOf(control) {
 function valueOf(handle) {
   const widget = handle.closest(".widget-slider");
   const readout = widget && widget.querySelector(".widget-readout");
-  return readout ? readout.textContent.trim() : handle.getAttribute("aria-valuenow");
+  return readout ? text(readout) : handle.getAttribute("aria-valuenow");
 }
 
 function repair(root, title) {

@@ -191,7 +191,7 @@ class LessonWidget(ipywidgets.VBox):
         shown = [control for control in self.controls.values() if isinstance(control, ipywidgets.Widget)]
         buttons = [ipywidgets.HBox(list(self.buttons.values())).add_class("sn-presets")] if self.buttons else []
         for control in shown:
-            control.layout.width = control.layout.width or "100%"
+            control.layout.width = control.layout.width or "auto"  # as wide as the frame
         return [*buttons, *shown, self.formula, self.picture]
 
     def _children(self) -> list[ipywidgets.Widget]:

@@ -16,8 +16,10 @@ from course_lib.widgets.svg import BLUE, ORANGE, bar, hatch, label, line
 
 __all__ = ["cost_explorer", "half_of_the_weights", "ratio_and_speedup"]
 
-MIDDLE, REACH, ROW, TOP = 320, 200, 19, 44  # axis between the two sides, longest bar, height of a row, first row
+MIDDLE, REACH, ROW, TOP = 320, 226, 19, 36  # axis between the two sides, longest bar, height of a row, first row
+START, DECADE = 152, 220  # of the bars that race: where 1 stands, and the length of a factor of 10
 HEAVY = 0.9  # sparsity that the presets set
+HALO = "paint-order:stroke;stroke:var(--jp-layout-color0, white);stroke-width:4px"
 
 
 def cost_explorer(costs: Sequence[LayerCost], *, network: str = "VGG-16") -> LessonWidget:
@@ -141,8 +143,8 @@ def paint(costs: Sequence[LayerCost], layer: int, sparsities: Sequence[float], *
     bottom = TOP + ROW * len(rows)
     body = f"<defs>{hatch('sn-gone-left', BLUE)}{hatch('sn-gone-right', ORANGE)}</defs>" + headings() + "".join(drawn)
     alt = f"Shares of parameters and MACs of {len(rows)} layers: compression ratio {ratio:.1f}, theoretical speedup {speedup:.1f}."
-    svg = body + race(bottom + 26, ratio, speedup)
-    return View(formula(parameters, macs, ratio, speedup), alt, svg=svg, size=(640, bottom + 74))
+    svg = body + race(bottom + 28, ratio, speedup)
+    return View(formula(parameters, macs, ratio, speedup), alt, svg=svg, size=(640, bottom + 90))
 
 
 def headings() -> str:
@@ -176,22 +178,32 @@ def half_row(y: float, share: float, sparsity: float, scale: float, colour: str)
 
 def race(y: float, ratio: float, speedup: float) -> str:
     """Draw the two ratios as bars on one logarithmic scale from 1 to 100."""
-    rows = (("compression ratio", ratio, BLUE), ("theoretical speedup", speedup, ORANGE))
-    parts = [line(150, y - 8, 150, y + 40, opacity=0.5)]
-    for i, (name, value, colour) in enumerate(rows):
-        top = y + 22 * i - 6
-        length = 200 * log10(value)
-        parts += [label(142, top + 12, name, anchor="end", size=12), bar(150, top, max(length, 1.5), 15, fill=colour)]
-        parts.append(label(158 + length, top + 12, f"{value:.2f}×", style="font-weight:700"))
+    ticks = (1, 2, 5, 10, 20, 50, 100)
+    parts = [line(START + DECADE * log10(t), y - 8, START + DECADE * log10(t), y + 40, opacity=0.25) for t in ticks]
+    parts += [label(START + DECADE * log10(t), y + 54, f"{t}×", anchor="middle", size=11) for t in ticks]
+    for i, (name, value, colour) in enumerate((("compression ratio", ratio, BLUE), ("theoretical speedup", speedup, ORANGE))):
+        top, length = y + 22 * i - 5, DECADE * log10(value)
+        parts += [label(START - 8, top + 12, name, anchor="end", size=12), bar(START, top, max(length, 1.5), 15, fill=colour)]
+        parts.append(label(START + length + 6, top + 12, f"{value:.2f}×", style=f"font-weight:700;{HALO}"))
     return "".join(parts)
 
 
 def formula(parameters: int, macs: int, ratio: float, speedup: float) -> str:
     """Write both ratios with their numbers."""
+    kept, used = count(parameters / ratio), count(macs / speedup)
     return (
-        f"compression ratio = total / non-zero parameters = {parameters:,} / {parameters / ratio:,.0f} = <b>{ratio:.2f}</b><br>"
-        f"theoretical speedup = MACs / MACs on non-zero weights = {macs:,} / {macs / speedup:,.0f} = <b>{speedup:.2f}</b>"
+        f"compression ratio = total / non-zero parameters = {count(parameters)} / {kept} = <b>{ratio:.2f}</b><br>"
+        f"theoretical speedup = MACs / MACs on non-zero weights = {count(macs)} / {used} = <b>{speedup:.2f}</b>"
     )
+
+
+def count(number: float) -> str:
+    """Write a large number short.
+
+    >>> count(14_728_266), count(5130)
+    ('14.73 million', '5,130')
+    """
+    return f"{number / 1e6:,.2f} million" if number >= 1e5 else f"{number:,.0f}"
 
 
 def totals(costs: Sequence[LayerCost]) -> tuple[int, int]:

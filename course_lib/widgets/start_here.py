@@ -70,8 +70,10 @@ def paint(image: Tensor, bits: int) -> View:
             label(RIGHT + SIDE / 2, 20, f"in {n_bits}", anchor="middle"),
             pixels(image, LEFT),
             pixels(few, RIGHT),
-            label(LEFT + SIDE / 2, 306, "stored as float32: 32 bits a pixel", anchor="middle"),
-            level_strip(levels),
+            label(LEFT + SIDE / 2, 310, "stored in float32: 32 bits a pixel", anchor="middle"),
+            label(RIGHT + SIDE / 2, 310, f"stored in {n_bits} a pixel: {levels} grey levels", anchor="middle"),
+            level_strip(RIGHT, levels),
+            level_strip(LEFT, 256),
         ]
     )
     said = f"{levels} grey levels, largest error {error:.2f}."
@@ -114,13 +116,12 @@ def runs(values: list[int]) -> list[tuple[int, int, int]]:
     return [(start, end - start, values[start]) for start, end in zip(starts, [*starts[1:], len(values)], strict=True)]
 
 
-def level_strip(levels: int) -> str:
-    """Draw the grey levels that are left as a strip under the right picture."""
+def level_strip(left: float, levels: int) -> str:
+    """Draw the grey levels that there are as a strip under a picture (256 stand for all of them)."""
     width = SIDE / levels
     greys = [round(255 * level / (levels - 1)) for level in range(levels)]
-    boxes = [bar(RIGHT + width * i, 278, width, 14, fill=f"rgb({grey},{grey},{grey})") for i, grey in enumerate(greys)]
-    edge = bar(RIGHT, 278, SIDE, 14, fill="none", outline="currentColor", extra='stroke-opacity="0.6"')
-    return "".join(boxes) + edge + label(RIGHT + SIDE / 2, 310, f"its {levels} grey levels", anchor="middle")
+    boxes = [bar(left + width * i, 278, width + 0.3, 14, fill=f"rgb({grey},{grey},{grey})") for i, grey in enumerate(greys)]
+    return "".join(boxes) + bar(left, 278, SIDE, 14, fill="none", outline="currentColor", extra='stroke-opacity="0.6"')
 
 
 def still(image: Tensor) -> Figure:

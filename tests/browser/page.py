@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, TimeoutError
 
 from tests.browser.lab import PATIENCE, Lab
 
@@ -35,6 +35,17 @@ OUTPUTS = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(cel
 })"""
 
 
+# Each widget that an output announces stands in the page, and the frame's keeper has named each lesson's widget.
+DRAWN = """() => {
+  const shown = document.querySelectorAll(".jp-OutputArea-output > .jupyter-widgets");
+  const announced = window.jupyterapp.shell.currentWidget.content.widgets.filter(cell => cell.model.type === "code")
+    .flatMap(cell => cell.model.outputs.toJSON())
+    .filter(output => output.data && "application/vnd.jupyter.widget-view+json" in output.data);
+  return shown.length >= announced.length
+    && [...document.querySelectorAll(".sn-widget")].every(widget => widget.getAttribute("aria-label"));
+}"""
+
+
 class Notebook:
     """A notebook in a page of its own.
 
@@ -53,9 +64,13 @@ class Notebook:
         self.until(f"() => {{ const s = ({STATE})(); return s && s.cells > 0 && s.kernel === 'idle'; }}")
         return self
 
-    def until(self, condition: str, argument: object = None) -> None:
-        """Wait until a JavaScript function returns something true."""
-        self.page.wait_for_function(condition, arg=argument, timeout=MS, polling=100)
+    def until(self, condition: str, argument: object = None, timeout: float | None = None) -> None:
+        """Wait until a JavaScript function returns something true; say what the page showed if it never does."""
+        try:
+            self.page.wait_for_function(condition, arg=argument, timeout=timeout or MS, polling=100)
+        except TimeoutError as error:
+            shown = self.page.locator("body").inner_text()[-2000:]
+            raise AssertionError(f"waited in vain for {condition}\nstate: {self.state()}\nconsole: {self.console}\n{shown}") from error
 
     def state(self) -> dict:
         """Return the kernel's status, how many cells are still to run, and how many cells there are."""
@@ -68,12 +83,8 @@ class Notebook:
             "cell => { if (cell.model.type === 'code') cell.model.sharedModel.execution_count = null; })"
         )
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        self.page.wait_for_function(
-            f"() => {{ const s = ({STATE})(); return s && s.kernel === 'idle' && s.pending === 0; }}",
-            timeout=5 * MS,
-            polling=200,
-        )
-        self.until("() => !document.querySelector('.jp-OutputArea-output .jupyter-widgets-loading')")
+        self.until(f"() => {{ const s = ({STATE})(); return s && s.kernel === 'idle' && s.pending === 0; }}", timeout=5 * MS)
+        self.until(DRAWN)
         return self
 
     def outputs(self) -> list[dict]:
@@ -94,7 +105,8 @@ class Notebook:
         )
 
     def widgets(self) -> list[Locator]:
-        """Return every lesson widget that is shown."""
+        """Return every lesson widget that is shown; no cell may have raised."""
+        assert not self.errors(), self.errors()
         return self.page.locator(f"{PANEL} .sn-widget").all()
 
     def complaints(self) -> list[str]:

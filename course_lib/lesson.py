@@ -1,0 +1,53 @@
+"""What the first cell of every notebook needs."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from course_lib.checking import current
+from course_lib.checking.answers import exercises_of
+from course_lib.checking.cards import Card
+from course_lib.checking.progress import store
+from course_lib.errors import CourseError
+from course_lib.rubrics.exercise import LESSON_STEMS
+
+
+def begin(lesson: int, *, seed: int = 0) -> Card:
+    """Set up a notebook: the seed, one torch thread (small nets are faster that way), and the learner's progress.
+
+    Args:
+        lesson: the lesson's number.
+        seed: for Python's and torch's random numbers.
+
+    Raises:
+        CourseError: there is no such lesson.
+
+    >>> begin(lesson=2).heading
+    'Lesson 02 · Magnitude pruning'
+
+    Lesson 00.
+    """
+    if lesson not in LESSON_STEMS:
+        raise CourseError(f"There is no lesson {lesson!r}. The lessons are {', '.join(map(str, LESSON_STEMS))}.")
+    random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    current.set_lesson(lesson)
+    return Card("hint", f"Lesson {lesson:02} · {title_of(lesson)}", (("", progress_line(lesson)),))
+
+
+def title_of(lesson: int) -> str:
+    """The lesson's title, from the name of its file."""
+    return LESSON_STEMS[lesson][3:].replace("_", " ").capitalize()
+
+
+def progress_line(lesson: int) -> str:
+    """Which exercises of the lesson are passed: a filled circle for each."""
+    exercises = exercises_of(lesson)
+    if not exercises:
+        return "This lesson has no exercises yet."
+    done = [store().passed(exercise.id) for exercise in exercises]
+    marks = " ".join(f"{'●' if passed else '○'} {exercise.id}" for exercise, passed in zip(exercises, done, strict=True))
+    return f"Exercises passed: {sum(done)} of {len(done)}   {marks}"

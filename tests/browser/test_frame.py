@@ -1,0 +1,62 @@
+"""The frame and the two first widgets in a real browser, and the harness itself: it must fail on what is broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser import sample
+from tests.browser.drive import drive, repaint_ms
+from tests.browser.page import open_notebook
+
+
+def opened(browser, lab, name: str, setup: str, *shown: str):
+    """Write a sample notebook into the lab and open it."""
+    sample.write_sample(lab.root / f"{name}.ipynb", setup, *shown)
+    return open_notebook(browser, lab, f"{name}.ipynb")
+
+
+def test_every_kind_of_control_repaints_and_is_named(browser, lab) -> None:
+    with opened(browser, lab, "controls", sample.CONTROLS, "every_control()") as notebook:
+        used = drive(notebook, notebook.run_all().widgets()[0])
+        assert {"bet", "kind", "scope: layer", "grain: filter", "signed", "loud"} <= set(used)
+        assert any(name.startswith("amount (25% to ") for name in used)
+        assert any(name.startswith("span, from (") for name in used) and any(name.startswith("span, to (") for name in used)
+        assert "preset much" in used
+        assert not notebook.errors() and not notebook.complaints()
+
+
+def test_a_flagship_is_dragged_and_pressed(browser, lab) -> None:
+    with opened(browser, lab, "flagship", sample.CONTROLS + sample.FLAGSHIP, "flagship()") as notebook:
+        widget = notebook.run_all().widgets()[0]
+        used = drive(notebook, widget)
+        assert "drag threshold" in used
+        assert int(widget.locator(".sn-picture").get_attribute("data-frame")) > 10
+        print("flagship repaints:", repaint_ms(notebook, widget))
+        assert not notebook.errors() and not notebook.complaints()
+
+
+def test_the_first_two_widgets(browser, lab, repaint_record) -> None:
+    setup = sample.PICTURES + sample.COSTS
+    with opened(browser, lab, "first", setup, "fewer_bits(image)", "cost_explorer(costs)") as notebook:
+        for name, widget in zip(("fewer_bits", "cost_explorer"), notebook.run_all().widgets(), strict=True):
+            assert drive(notebook, widget)
+            repaint_record[f"sample/{name}"] = repaint_ms(notebook, widget)
+            print(name, "repaints:", repaint_record[f"sample/{name}"])
+        assert not notebook.errors() and not notebook.complaints()
+
+
+def test_a_dead_picture_is_noticed(browser, lab) -> None:
+    with opened(browser, lab, "dead", sample.CONTROLS + sample.DEAD, "dead()") as notebook:
+        widget = notebook.run_all().widgets()[0]
+        with pytest.raises(AssertionError, match="did not follow 'amount'"):
+            drive(notebook, widget)
+
+
+def test_a_raising_callback_is_seen_in_the_widget(browser, lab) -> None:
+    with opened(browser, lab, "raising", sample.CONTROLS + sample.RAISING, "raising()") as notebook:
+        widget = notebook.run_all().widgets()[0]
+        widget.locator(".noUi-handle").press("ArrowRight")
+        alert = widget.get_by_role("alert")
+        alert.wait_for(state="visible")
+        assert "ZeroDivisionError" in alert.inner_text()
+        assert notebook.errors() == [alert.inner_text()]
