@@ -170,7 +170,7 @@ def explain_failures(name: str, folder: Path, read: Callable[[], object]) -> obj
         ) from None
     except Exception as error:  # torchvision raises RuntimeError, URLError, EOFError, ValueError, struct.error, ...
         if "URL" in type(error).__name__ or "urlopen" in str(error) or "Error downloading" in str(error):
-            reason = "could not be downloaded: there is no network, or the server does not answer"
+            reason = f"could not be downloaded to {folder}: there is no network, or the server does not answer"
         else:
             reason = f"cannot be read: a file in {folder} is damaged or incomplete ({error})"
         raise CourseError(
@@ -181,7 +181,7 @@ def explain_failures(name: str, folder: Path, read: Callable[[], object]) -> obj
 
 
 def as_split(part: object) -> Split:
-    """torchvision's images (tensor or array of bytes, channels last if any) as a Split."""
+    """Torchvision's images (tensor or array of bytes, channels last if any) as a Split."""
     images = torch.as_tensor(part.data)  # (n, h, w) or (n, h, w, c), 0..255
     images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
     return Split(images.float() / 255, torch.as_tensor(part.targets, dtype=torch.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 import torch
 
@@ -11,6 +12,7 @@ from course_lib.checking.answers import exercises_of
 from course_lib.checking.cards import Card
 from course_lib.checking.progress import store
 from course_lib.errors import CourseError
+from course_lib.outline import course_map, map_in_words, savings_table
 from course_lib.rubrics.exercise import LESSON_STEMS
 
 
@@ -51,3 +53,44 @@ def progress_line(lesson: int) -> str:
     done = [store().passed(exercise.id) for exercise in exercises]
     marks = " ".join(f"{'●' if passed else '○'} {exercise.id}" for exercise, passed in zip(exercises, done, strict=True))
     return f"Exercises passed: {sum(done)} of {len(done)}   {marks}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Something a notebook shows as HTML."""
+
+    html: str
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def lessons_done() -> set[int]:
+    """The lessons whose exercises are all passed."""
+    return {
+        lesson
+        for lesson in LESSON_STEMS
+        if exercises_of(lesson) and all(store().passed(exercise.id) for exercise in exercises_of(lesson))
+    }
+
+
+def show_map() -> Page:
+    """The map of the course with the learner's progress.
+
+    Lesson 00.
+    """
+    done = lessons_done()
+    return Page(course_map(done), map_in_words(done))
+
+
+def show_savings() -> Page:
+    """What each technique saves, and when; rows fill in as lessons are done.
+
+    Lesson 00.
+    """
+    done = lessons_done()
+    return Page(savings_table(done), f"Technique, what it saves, when: {len(done)} lessons done.")

@@ -77,6 +77,11 @@ def small_cnn(
 
     Lesson 02.
     """
+    if len(input_shape) != 3 or not channels:
+        raise CourseError(
+            f"input_shape is (channels, height, width) and channels holds at least one number, but you passed "
+            f"input_shape={input_shape} and channels={channels}."
+        )
     depth, height, width = input_shape
     shrink = 2 ** len(channels)
     if height < shrink or width < shrink:

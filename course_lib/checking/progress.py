@@ -61,7 +61,8 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.connection = usable(path)
         except (OSError, sqlite3.OperationalError) as error:
-            warnings.warn(f"Progress cannot be saved in {path} ({error}); it is kept until you close this notebook.", stacklevel=4)
+            told = f"Progress cannot be saved in {path} ({error}); it is kept until you close this notebook."
+            warnings.warn(told, stacklevel=4)
             self.connection = sqlite3.connect(":memory:", check_same_thread=False)
             self.connection.executescript(TABLES)
 
@@ -136,7 +137,8 @@ def usable(path: Path) -> sqlite3.Connection:
             raise
     aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
     path.rename(aside)
-    warnings.warn(f"{path} is not a progress file that can be read. It was set aside as {aside.name}; a new one is begun.", stacklevel=6)
+    told = f"{path} is not a progress file that can be read. It was set aside as {aside.name}; a new one is begun."
+    warnings.warn(told, stacklevel=6)
     return connect(path)
 
 

@@ -22,7 +22,7 @@ class Bet(ipywidgets.VBox):
     def __init__(self, name: str, question: str, unit: str, choices: Sequence[str]) -> None:
         self.name, self.question, self.unit, self.choices = name, question, unit, tuple(choices)
         self.lesson = current.lesson()
-        self.field = choice_field(choices) if choices else ipywidgets.FloatText(value=math.nan, description="Your bet")
+        self.field = choice_field(choices) if choices else ipywidgets.Text(placeholder="a number", description="Your bet")
         self.lock = ipywidgets.Button(description="Lock it in")
         self.said = ipywidgets.HTML().add_class("sn-said")
         self.lock.on_click(lambda _: self.commit())
@@ -40,9 +40,10 @@ class Bet(ipywidgets.VBox):
 
     def commit(self) -> None:
         """Lock in what stands in the field; an empty field is asked for again."""
-        value = self.field.value
-        if value is None or (not self.choices and math.isnan(value)):
-            self.said.value = "Give an answer first: a wrong bet teaches more than none."
+        value = self.field.value if self.choices else number_in(self.field.value)
+        if value is None:
+            kind = "Choose one first" if self.choices else "Give a number first, such as 42"
+            self.said.value = f"{kind}: a wrong bet teaches more than none."
             return
         store().record_prediction(self.lesson, self.name, str(value))
         self.show_locked()
@@ -79,6 +80,19 @@ class Bet(ipywidgets.VBox):
             "text/plain": f"Predict. {self.question}",
             "text/html": f"<p><strong>Predict.</strong> {html.escape(self.question)}</p><ul>{listed}</ul>",
         }
+
+
+def number_in(text: str) -> float | None:
+    """The number a learner typed ("30", "30 %", "2,5"), or None.
+
+    >>> number_in("30 %"), number_in("2,5"), number_in("most")
+    (30.0, 2.5, None)
+    """
+    try:
+        value = float(text.replace("%", "").replace(",", ".").strip())
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def choice_field(choices: Sequence[str]) -> ipywidgets.RadioButtons:

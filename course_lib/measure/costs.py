@@ -85,9 +85,9 @@ def layer_costs(model: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]
     hooks = [layer.register_forward_hook(recorder(name, costs)) for name, layer in layers.items()]
     try:
         run_without_work(model, input_shape, costs)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise CourseError(
-            f"An example of shape {tuple(input_shape)} does not go through this network: {error}\n"
+            f"An example of shape {input_shape} does not go through this network: {error}\n"
             "input_shape is the shape of one example without the batch, such as (1, 8, 8)."
         ) from None
     finally:
@@ -100,21 +100,30 @@ def layer_costs(model: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]
 @torch.no_grad()
 def run_without_work(model: nn.Module, input_shape: Sequence[int], costs: list[LayerCost]) -> None:
     """Send no example through the network, with weights that have their shapes but take no memory."""
-    was_training = model.training
+    modes = {layer: layer.training for layer in model.modules()}
     weights = {name: torch.zeros((), dtype=t.dtype).expand(t.shape) for name, t in tensors_of(model)}
     try:
-        functional_call(model.eval(), weights, (torch.empty(0, *input_shape),))
+        functional_call(model.eval(), weights, (torch.empty(0, *input_shape),), tie_weights=False)
     except RuntimeError:  # such as x.view(len(x), -1), which cannot work out its -1 without an example
         costs.clear()
         on_meta = {name: tensor.to("meta") for name, tensor in weights.items()}
-        functional_call(model, on_meta, (torch.empty(1, *input_shape, device="meta"),))
+        functional_call(model, on_meta, (torch.empty(1, *input_shape, device="meta"),), tie_weights=False)
     finally:
-        model.train(was_training)
+        for layer, was_training in modes.items():
+            layer.training = was_training
 
 
 def tensors_of(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """All parameters and buffers with their names."""
-    return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    """All parameters and buffers, with one name for each layer that holds them.
+
+    A layer that stands twice in the network must not be named twice: `functional_call` would not put its weights back.
+    """
+    return [
+        (f"{place}.{name}" if place else name, tensor)
+        for place, layer in model.named_modules()
+        for own in (layer.named_parameters, layer.named_buffers)
+        for name, tensor in own(recurse=False, remove_duplicate=False)
+    ]
 
 
 def recorder(name: str, costs: list[LayerCost]):

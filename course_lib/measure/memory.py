@@ -19,7 +19,7 @@ def stored_bytes(model: nn.Module) -> int:
     numbers: pruning alone does not shrink a file.
 
     Raises:
-        CourseError: what was read back differs from what was written.
+        CourseError: what was read back differs from what was written, or the network has no numbers (`models.empty`).
 
     >>> stored_bytes(nn.Linear(100, 10)) - 4 * 1010 < 200  # 1,010 numbers of 4 bytes, and a short header
     True
@@ -28,6 +28,8 @@ def stored_bytes(model: nn.Module) -> int:
     """
     from safetensors.torch import load_file, save_model
 
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise CourseError("This network was built empty: it has shapes but no numbers to store. Build it without empty().")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_model(model, str(path))

@@ -61,7 +61,9 @@ def masks_from_scores(
 def group_means(score: Tensor, granularity: str) -> Tensor:
     """The mean score of each group; the groups are named by the leading dimensions."""
     dims = GROUP_DIMS[granularity]
-    return score if score.dim() <= dims else score.flatten(dims).mean(dim=-1)
+    if score.dim() <= dims:
+        return score
+    return (score if score.is_floating_point() else score.float()).flatten(dims).mean(dim=-1)
 
 
 def spread(mask: Tensor, score: Tensor) -> Tensor:
@@ -78,9 +80,12 @@ def keep_highest(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
     if drop == 0:
         return [torch.ones_like(score, dtype=torch.bool) for score in scores]
     threshold = kth_smallest(scores, drop)
-    masks = [score > threshold for score in scores]  # every tie is dropped here ...
+    # A float32 score compared with a float64 threshold would round the threshold; to() copies only where kinds differ.
+    scores = [score.to(threshold.dtype) for score in scores]
+    masks = [(score > threshold).contiguous() for score in scores]  # every tie is dropped here ...
     spare = n - drop - sum(int(torch.count_nonzero(mask)) for mask in masks)
-    for score, mask in zip(scores, masks, strict=True):  # ... and as many come back as were too many, the last first
+    pairs = zip(reversed(scores), reversed(masks), strict=True)
+    for score, mask in pairs:  # ... and as many come back as were too many, the last first
         spare -= restore_ties_(mask, score, threshold, spare)
     return masks
 
@@ -122,7 +127,7 @@ def apply_masks_(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
         masks: parameter name -> bool mask, the parameter's shape.
 
     Raises:
-        CourseError: a name is not a parameter of the model, or a mask has another shape.
+        CourseError: a name is not a parameter of the model, or a mask has another shape or is not bool.
 
     >>> layer = nn.Linear(2, 1)
     >>> _ = apply_masks_(layer, {"weight": torch.tensor([[True, False]])})
@@ -139,6 +144,8 @@ def apply_masks_(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
             raise CourseError(
                 f"The mask of {name!r} has shape {tuple(mask.shape)}, the parameter {tuple(parameters[name].shape)}."
             )
+        if mask.dtype != torch.bool:
+            raise CourseError(f"The mask of {name!r} is {mask.dtype}, not bool. Make it one: mask != 0 keeps the ones.")
         parameters[name].masked_fill_(~mask, 0.0)
     return model
 

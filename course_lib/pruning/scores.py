@@ -18,7 +18,7 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
         parameter name, as in `model.named_parameters()` -> the parameter itself; a shared weight stands once.
 
     Raises:
-        CourseError: the model has no such layer.
+        CourseError: the model has no such layer, or torch.nn.utils.prune has replaced a weight.
 
     >>> list(prunable(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))))
     ['0.weight', '2.weight']
@@ -31,6 +31,11 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
         raise CourseError(
             f"{type(model).__name__} has no linear or convolutional layer, so there is nothing to prune.\n"
             "Pass a model built from nn.Linear or nn.Conv2d."
+        )
+    if any(id(weight) not in names for weight in weights):
+        raise CourseError(
+            "A layer's weight is not a parameter: torch.nn.utils.prune or a parametrization has taken its place.\n"
+            "Make it one again first, with torch.nn.utils.prune.remove(layer, 'weight')."
         )
     return {names[id(weight)]: weight for weight in weights}
 
@@ -129,8 +134,9 @@ def activity_recorder(rates: dict[int, Tensor]):
     """A forward hook that stores the fraction of positive outputs of each unit of a layer."""
 
     def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        active = (output > 0).float()  # (batch, units, ...)
-        rates[id(layer.weight)] = active.transpose(0, 1).flatten(1).mean(dim=1)  # (units,)
+        units = -1 if isinstance(layer, nn.Linear) else 1  # linear: (batch, ..., units); convolution: (batch, units, ...)
+        active = (output > 0).float()
+        rates[id(layer.weight)] = active.movedim(units, 0).flatten(1).mean(dim=1)  # (units,)
 
     return record
 

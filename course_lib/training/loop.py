@@ -38,7 +38,9 @@ def evaluate(model: nn.Module, split: Split, *, batch_size: int = 2048) -> Evalu
 
     Lesson 00.
     """
-    was_training = model.training
+    if len(split) == 0:
+        raise CourseError("The split to evaluate on has no examples.")
+    modes = {layer: layer.training for layer in model.modules()}
     model.eval()
     batches = zip(split.x.split(batch_size), split.y.split(batch_size), strict=True)
     totals = torch.zeros(2, dtype=torch.float64)
@@ -46,7 +48,8 @@ def evaluate(model: nn.Module, split: Split, *, batch_size: int = 2048) -> Evalu
         logits = model(x)  # (batch, classes)
         totals[0] += F.cross_entropy(logits, y, reduction="sum")
         totals[1] += (logits.argmax(dim=1) == y).sum()
-    model.train(was_training)
+    for layer, was_training in modes.items():
+        layer.training = was_training
     loss, accuracy = (totals / len(split)).tolist()
     return Evaluation(loss, accuracy)
 
@@ -62,6 +65,7 @@ def batch_rows(n: int, batch_size: int, steps: int, seed: int) -> Tensor:
 
     Lesson 00.
     """
+    require_positive("the number of examples", n)
     generator = torch.Generator().manual_seed(seed)
     needed = steps * batch_size
     epochs = [torch.randperm(n, generator=generator) for _ in range(-(-needed // n))]

@@ -77,7 +77,7 @@ def fit_stacked(models, splits, seeds, masks, steps, batch_size, lr, optimizer) 
     """Train one group of trials as one stacked network; returns the losses, (trials, steps)."""
     weights, buffers = stack_module_state(list(models))  # name -> (trials, *shape)
     keep_masks = mask_keeper(weights, {name: torch.stack([mask[name] for mask in masks]) for name in masks[0]})
-    step_weights = OPTIMIZERS[optimizer](list(weights.values()), lr)
+    step_weights = OPTIMIZERS[optimizer]([weight for weight in weights.values() if weight.requires_grad], lr)
     skeleton = copy.deepcopy(models[0]).to("meta").train()
 
     def logits_of_one(weights, buffers, x):
@@ -97,7 +97,8 @@ def fit_stacked(models, splits, seeds, masks, steps, batch_size, lr, optimizer) 
         keep_masks()
         losses.append(loss.detach())
     for trial, model in enumerate(models):
-        model.load_state_dict({name: tensor[trial].detach() for name, tensor in (weights | buffers).items()})
+        # Shared weights stand once in the stack, so the other names they have are missing.
+        model.load_state_dict({name: tensor[trial].detach() for name, tensor in (weights | buffers).items()}, strict=False)
     return torch.stack(losses, dim=1)
 
 
@@ -119,6 +120,9 @@ def check_trials(models: Sequence[nn.Module], **per_trial: Sequence) -> None:
     for name, values in per_trial.items():
         if len(values) != len(models):
             raise CourseError(f"There are {len(models)} models but {len(values)} {name}: pass one for each model.")
+    shapes = {tuple((name, mask.shape) for name, mask in sorted(masks.items())) for masks in per_trial["masks"]}
+    if len(shapes) > 1:
+        raise CourseError("The masks of fit_trials must have the same names and shapes in every trial.")
     if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in models[0].modules()):
         raise CourseError("fit_trials cannot train batch norm (running statistics); use fit on each model.")
     shapes = {tuple((name, p.shape) for name, p in model.named_parameters()) for model in models}

@@ -44,7 +44,9 @@ class Question:
             raise CourseError(f"The answer {self.answer!r} is not among the choices {self.choices}. Pass one of them.")
         low, high, _ = self.scale
         if not self.choices and not low <= self.answer <= high:
-            raise CourseError(f"The answer {self.answer} lies off the scale {low} to {high}. Widen scale=(low, high, step).")
+            raise CourseError(
+                f"The answer {self.answer} lies off the scale {low} to {high}. Widen scale=(low, high, step)."
+            )
 
     def reveal(self, bet: float | str | None) -> str:
         """Return the bet, the measured value and the gap between them, in words; `None` is a skipped bet."""

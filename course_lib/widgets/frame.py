@@ -17,6 +17,7 @@ import ipywidgets
 from traitlets import Any, HasTraits, Unicode
 
 from course_lib.errors import CourseError
+from course_lib.viz import png
 from course_lib.widgets.bet import BetStrip, Question
 from course_lib.widgets.svg import picture_svg
 
@@ -81,7 +82,7 @@ class LessonWidget(ipywidgets.VBox):
 
     Args:
         title: one line above everything.
-        controls: name -> ipywidget with a `description`, or a `Memory`; each is also an attribute, `widget.bits.value = 2`.
+        controls: name -> ipywidget with a `description`, or a `Memory`; each is an attribute: `widget.bits.value = 2`.
         paint: called as `paint(bits=2, …)` with the value of each control; returns a `View`.
         presets: label of a button -> {name of a control: value}; three to five telling cases.
         canvas: a `Canvas` to paint on; without it the picture is the SVG of the View.
@@ -201,7 +202,12 @@ class LessonWidget(ipywidgets.VBox):
 
     def _dress(self) -> None:
         self.add_class("sn-widget")
-        for part, name in ((self.formula, "formula"), (self.picture, "picture"), (self.alert, "alert"), (self.body, "body")):
+        for part, name in (
+            (self.formula, "formula"),
+            (self.picture, "picture"),
+            (self.alert, "alert"),
+            (self.body, "body"),
+        ):
             part.add_class(f"sn-{name}")
         if self.bet:
             self.body.layout.display = "none"
@@ -211,11 +217,15 @@ class LessonWidget(ipywidgets.VBox):
             if hasattr(self, name):
                 raise CourseError(f"{name!r} cannot name a control: the widget has it already. Choose another name.")
             if isinstance(control, ipywidgets.Widget) and not control.description:
-                raise CourseError(f"The control {name!r} has no description: it is what a screen reader says. Pass description=….")
+                raise CourseError(
+                    f"The control {name!r} has no description: it is what a screen reader says. Pass description=…."
+                )
             setattr(self, name, control)
         for label, values in self.presets.items():
             if unknown := set(values) - set(self.controls):
-                raise CourseError(f"The preset {label!r} sets {sorted(unknown)}, but the controls are {sorted(self.controls)}.")
+                raise CourseError(
+                    f"The preset {label!r} sets {sorted(unknown)}, but the controls are {sorted(self.controls)}."
+                )
 
     def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
         bundle = dict(super()._repr_mimebundle_(**kwargs) or {})
@@ -227,10 +237,4 @@ class LessonWidget(ipywidgets.VBox):
 
 def png_bytes(figure: object) -> bytes:
     """Return a matplotlib Figure as PNG (bytes are passed through)."""
-    if isinstance(figure, bytes):
-        return figure
-    from io import BytesIO
-
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, facecolor="white")
-    return buffer.getvalue()
+    return figure if isinstance(figure, bytes) else png(figure)

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import log10
+from itertools import count as numbers
 
 import ipywidgets
 from matplotlib.figure import Figure
 
 from course_lib.errors import CourseError
 from course_lib.measure import LayerCost
+from course_lib.viz import BLUE, ORANGE
+from course_lib.widgets.cost_bars import cost_bars
 from course_lib.widgets.frame import LessonWidget, Memory, Question, View
-from course_lib.widgets.svg import BLUE, ORANGE, bar, hatch, label, line
 
 __all__ = ["cost_explorer", "half_of_the_weights", "ratio_and_speedup"]
 
-MIDDLE, REACH, ROW, TOP = 320, 226, 19, 36  # axis between the two sides, longest bar, height of a row, first row
-START, DECADE = 152, 220  # of the bars that race: where 1 stands, and the length of a factor of 10
+NUMBERS = numbers()  # one for each widget
 HEAVY = 0.9  # sparsity that the presets set
-HALO = "paint-order:stroke;stroke:var(--jp-layout-color0, white);stroke-width:4px"
 
 
 def cost_explorer(costs: Sequence[LayerCost], *, network: str = "VGG-16") -> LessonWidget:
-    """Show each layer's share of the parameters and of the MACs; pull one layer's sparsity, watch both ratios part ways.
+    """Show each layer's share of parameters and MACs; pull one layer's sparsity and watch both ratios part ways.
 
     Sparsity is taken over all of a layer's parameters, its few biases included. Layers that multiply nothing
     (normalisation) count in the total and are not drawn.
@@ -54,7 +53,7 @@ def cost_explorer(costs: Sequence[LayerCost], *, network: str = "VGG-16") -> Les
     return LessonWidget(
         f"{network}, layer by layer: where are the weights, where is the work?",
         controls={"layer": layer, "sparsity": sparsity, "sparsities": sparsities},
-        paint=partial(paint, costs),
+        paint=partial(paint, costs, f"sn-gone-{next(NUMBERS)}"),
         presets=presets(rows),
         question=question(costs, network),
         static=lambda: still(costs),
@@ -95,9 +94,12 @@ def ratio_and_speedup(costs: Sequence[LayerCost], sparsities: Sequence[float]) -
 
 
 def half_of_the_weights(costs: Sequence[LayerCost]) -> list[LayerCost]:
-    """Return the largest layers that together come nearest to half of all parameters (of equals, those with fewer MACs first).
+    """Return the largest layers that together come nearest to half of all parameters.
 
-    >>> [c.name for c in half_of_the_weights([LayerCost("a", 40, 9, 0), LayerCost("b", 48, 5, 0), LayerCost("c", 12, 1, 0)])]
+    Of layers of equal size, those with fewer MACs come first.
+
+    >>> costs = [LayerCost("a", 40, 9, 0), LayerCost("b", 48, 5, 0), LayerCost("c", 12, 1, 0)]
+    >>> [cost.name for cost in half_of_the_weights(costs)]
     ['b']
     """
     ranked = sorted((cost for cost in costs if cost.macs), key=lambda cost: (-cost.parameters, cost.macs))
@@ -113,16 +115,20 @@ def question(costs: Sequence[LayerCost], network: str) -> Question:
     heavy = half_of_the_weights(costs)
     named = " and ".join(part for part in (", ".join(c.name for c in heavy[:-1]), heavy[-1].name) if part)
     weights = sum(cost.parameters for cost in heavy) / parameters
-    text = f"{named} hold{'s' if len(heavy) == 1 else ''} {weights:.0%} of {network}'s parameters. Which share of its MACs is there?"
+    verb = "holds" if len(heavy) == 1 else "hold"
+    text = f"{named} {verb} {weights:.0%} of {network}'s parameters. Which share of its MACs is there?"
     return Question(text, answer=sum(cost.macs for cost in heavy) / macs)
 
 
 def presets(rows: Sequence[LayerCost]) -> dict[str, dict[str, object]]:
     """Return telling settings; a convolution is known by using its weights more than once."""
     convolutions = [i for i, cost in enumerate(rows) if cost.macs > cost.parameters]
-    cases = {"Dense": [], "Every layer at 0.9": range(len(rows))}
+    cases = {"Dense": [], "All at 0.9": range(len(rows))}
     if len(convolutions) >= 3:
-        cases |= {"First two convolutions at 0.9": convolutions[:2], "Last three convolutions at 0.9": convolutions[-3:]}
+        cases |= {
+            "First two convolutions at 0.9": convolutions[:2],
+            "Last three convolutions at 0.9": convolutions[-3:],
+        }
     return {name: thinned(list(layers), len(rows)) for name, layers in cases.items()}
 
 
@@ -133,59 +139,19 @@ def thinned(layers: list[int], n_layers: int) -> dict[str, object]:
     return {"layer": chosen, "sparsities": sparsities, "sparsity": sparsities[chosen]}
 
 
-def paint(costs: Sequence[LayerCost], layer: int, sparsities: Sequence[float], **_: object) -> View:
-    """Draw a row for each layer, parameters to the left and MACs to the right, and the two ratios below."""
+def paint(costs: Sequence[LayerCost], gone: str, layer: int, sparsities: Sequence[float], **_: object) -> View:
+    """Draw a row for each layer, parameters to the left and MACs to the right, and the two ratios below.
+
+    `gone` names the hatch of what is removed: one name a widget, as a hatch in a hidden widget does not show elsewhere.
+    """
     rows = [cost for cost in costs if cost.macs]
     parameters, macs = totals(costs)
     ratio, speedup = ratio_and_speedup(costs, sparsities)
-    longest = max(max(c.parameters / parameters, c.macs / macs) for c in rows)
-    drawn = [draw_row(i, c, sparsities[i], (parameters, macs), REACH / longest, i == layer) for i, c in enumerate(rows)]
-    bottom = TOP + ROW * len(rows)
-    body = f"<defs>{hatch('sn-gone-left', BLUE)}{hatch('sn-gone-right', ORANGE)}</defs>" + headings() + "".join(drawn)
-    alt = f"Shares of parameters and MACs of {len(rows)} layers: compression ratio {ratio:.1f}, theoretical speedup {speedup:.1f}."
-    svg = body + race(bottom + 28, ratio, speedup)
-    return View(formula(parameters, macs, ratio, speedup), alt, svg=svg, size=(640, bottom + 90))
-
-
-def headings() -> str:
-    """Write what the two sides are."""
-    left = label(MIDDLE - 44, 22, "share of the parameters", anchor="end", style="font-weight:600")
-    right = label(MIDDLE + 44, 22, "share of the MACs", style="font-weight:600")
-    return left + right
-
-
-def draw_row(i: int, cost: LayerCost, sparsity: float, total: tuple[int, int], scale: float, chosen: bool) -> str:
-    """Draw one layer: what is kept in full colour, what is removed hatched, its name between the sides."""
-    y = TOP + ROW * i
-    mark = bar(2, y - 1, 636, ROW - 1, fill="currentColor", extra='opacity="0.1"') if chosen else ""
-    name = label(MIDDLE, y + 12.5, cost.name, anchor="middle", size=12, style="font-weight:700" if chosen else "")
-    left, right = cost.parameters / total[0], cost.macs / total[1]
-    return mark + name + half_row(y, left, sparsity, -scale, BLUE) + half_row(y, right, sparsity, scale, ORANGE)
-
-
-def half_row(y: float, share: float, sparsity: float, scale: float, colour: str) -> str:
-    """Draw one bar outward from the middle, and its share in percent at its end."""
-    sign, side = (1, "right") if scale > 0 else (-1, "left")
-    start, length = MIDDLE + 44 * sign, share * abs(scale)
-    kept = length * (1 - sparsity)
-    x = min(start, start + sign * length)
-    x_kept = min(start, start + sign * kept)
-    ghost = bar(x, y + 1, length, ROW - 5, fill=f"url(#sn-gone-{side})", outline=colour, extra='stroke-width="0.8"')
-    solid = bar(x_kept, y + 1, kept, ROW - 5, fill=colour)
-    anchor = "start" if sign > 0 else "end"
-    return (ghost if sparsity else "") + solid + label(start + sign * (length + 5), y + 12, f"{share:.1%}", anchor=anchor, size=11)
-
-
-def race(y: float, ratio: float, speedup: float) -> str:
-    """Draw the two ratios as bars on one logarithmic scale from 1 to 100."""
-    ticks = (1, 2, 5, 10, 20, 50, 100)
-    parts = [line(START + DECADE * log10(t), y - 8, START + DECADE * log10(t), y + 40, opacity=0.25) for t in ticks]
-    parts += [label(START + DECADE * log10(t), y + 54, f"{t}×", anchor="middle", size=11) for t in ticks]
-    for i, (name, value, colour) in enumerate((("compression ratio", ratio, BLUE), ("theoretical speedup", speedup, ORANGE))):
-        top, length = y + 22 * i - 5, DECADE * log10(value)
-        parts += [label(START - 8, top + 12, name, anchor="end", size=12), bar(START, top, max(length, 1.5), 15, fill=colour)]
-        parts.append(label(START + length + 6, top + 12, f"{value:.2f}×", style=f"font-weight:700;{HALO}"))
-    return "".join(parts)
+    shares = [(cost.parameters / parameters, cost.macs / macs) for cost in rows]
+    svg, height = cost_bars([cost.name for cost in rows], shares, sparsities, (ratio, speedup), layer, gone)
+    ratios = f"compression ratio {ratio:.1f}, theoretical speedup {speedup:.1f}."
+    alt = f"Shares of parameters and MACs of {len(rows)} layers: {ratios}"
+    return View(formula(parameters, macs, ratio, speedup), alt, svg=svg, size=(640, height))
 
 
 def formula(parameters: int, macs: int, ratio: float, speedup: float) -> str:
@@ -201,9 +167,10 @@ def count(number: float) -> str:
     """Write a large number short.
 
     >>> count(14_728_266), count(5130)
-    ('14.73 million', '5,130')
+    ('14.73 M', '5,130')
     """
-    return f"{number / 1e6:,.2f} million" if number >= 1e5 else f"{number:,.0f}"
+    digits = 1 if number >= 1e8 else 2
+    return f"{number / 1e6:,.{digits}f} M" if number >= 1e5 else f"{number:,.0f}"
 
 
 def totals(costs: Sequence[LayerCost]) -> tuple[int, int]:
@@ -220,8 +187,9 @@ def still(costs: Sequence[LayerCost]) -> Figure:
     names = [cost.name for cost in rows]
     left.barh(names, [-100 * cost.parameters / parameters for cost in rows], color=BLUE)
     right.barh(names, [100 * cost.macs / macs for cost in rows], color=ORANGE)
-    left.set(title="parameters, %")
-    right.set(title="MACs, %")
+    longest = 105 * max(max(cost.parameters / parameters, cost.macs / macs) for cost in rows)
+    left.set(title="parameters, %", xlim=(-longest, 0))
+    right.set(title="MACs, %", xlim=(0, longest))
     left.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
     left.invert_yaxis()
     for axes in (left, right):

@@ -16,6 +16,7 @@ from course_lib.widgets.svg import bar, label
 __all__ = ["fewer_bits", "round_to_bits"]
 
 SIDE, TOP, LEFT, RIGHT = 232, 34, 44, 364  # of the two pictures, in the drawing's units
+CRISP = 'shape-rendering="crispEdges"'  # no hairlines between neighbours
 
 
 def fewer_bits(image: Tensor) -> LessonWidget:
@@ -73,7 +74,7 @@ def paint(image: Tensor, bits: int) -> View:
             label(LEFT + SIDE / 2, 310, "stored in float32: 32 bits a pixel", anchor="middle"),
             label(RIGHT + SIDE / 2, 310, f"stored in {n_bits} a pixel: {levels} grey levels", anchor="middle"),
             level_strip(RIGHT, levels),
-            level_strip(LEFT, 256),
+            level_strip(LEFT, 58),
         ]
     )
     said = f"{levels} grey levels, largest error {error:.2f}."
@@ -86,7 +87,8 @@ def formula(height: int, width: int, bits: int, error: float) -> str:
     n_bytes, full = height * width * bits / 8, height * width * 4
     return (
         f"levels = 2<sup>bits</sup> = 2<sup>{bits}</sup> = <b>{2**bits}</b><br>"
-        f"bytes = {height} · {width} · {bits} / 8 = <b>{n_bytes:,g}</b>, {full / n_bytes:.0f} times fewer than {full:,}<br>"
+        f"bytes = {height} · {width} · {bits} / 8 = <b>{n_bytes:,g}</b>, "
+        f"{full / n_bytes:.0f} times fewer than {full:,}<br>"
         f"largest error = <b>{error:.3f}</b>, at most half a step = 1 / (2 · {2**bits - 1}) = {0.5 / (2**bits - 1):.3f}"
     )
 
@@ -102,8 +104,10 @@ def pixels(image: Tensor, left: float) -> str:
             paths.setdefault(grey, []).append(f"M{start} {row}h{length}v1h-{length}z")
     drawn = "".join(f'<path fill="rgb({grey},{grey},{grey})" d="{"".join(d)}"/>' for grey, d in sorted(paths.items()))
     x, y = left + (SIDE - size * width) / 2, TOP + (SIDE - size * height) / 2
-    edge = f'<rect width="{width}" height="{height}" fill="none" stroke="currentColor" stroke-width="{1 / size:.4g}" opacity="0.6"/>'
-    return f'<g transform="translate({x:.5g} {y:.5g}) scale({size:.6g})" shape-rendering="crispEdges">{drawn}{edge}</g>'
+    edge = bar(
+        0, 0, width, height, fill="none", outline="currentColor", extra=f'stroke-width="{1 / size:.4g}" opacity="0.6"'
+    )
+    return f'<g transform="translate({x:.5g} {y:.5g}) scale({size:.6g})" {CRISP}>{drawn}{edge}</g>'
 
 
 def runs(values: list[int]) -> list[tuple[int, int, int]]:
@@ -117,19 +121,25 @@ def runs(values: list[int]) -> list[tuple[int, int, int]]:
 
 
 def level_strip(left: float, levels: int) -> str:
-    """Draw the grey levels that there are as a strip under a picture (256 stand for all of them)."""
+    """Draw the grey levels that there are as a strip under a picture (58 of them look continuous)."""
     width = SIDE / levels
     greys = [round(255 * level / (levels - 1)) for level in range(levels)]
-    boxes = [bar(left + width * i, 278, width + 0.3, 14, fill=f"rgb({grey},{grey},{grey})") for i, grey in enumerate(greys)]
+    boxes = [
+        bar(left + width * i, 278, width, 14, fill=f"rgb({grey},{grey},{grey})", extra=CRISP)
+        for i, grey in enumerate(greys)
+    ]
     return "".join(boxes) + bar(left, 278, SIDE, 14, fill="none", outline="currentColor", extra='stroke-opacity="0.6"')
 
 
 def still(image: Tensor) -> Figure:
     """Draw the original and its 4, 2 and 1 bit versions, for places where no widget runs."""
     figure = Figure(figsize=(6.4, 1.9), layout="constrained")
-    shown = {"original": image, **{f"{bits} bit{'s' if bits > 1 else ''}": round_to_bits(image, bits) for bits in (4, 2, 1)}}
+    shown = {
+        "original": image,
+        **{f"{bits} bit{'s' if bits > 1 else ''}": round_to_bits(image, bits) for bits in (4, 2, 1)},
+    }
     for axes, (title, picture) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        axes.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set(title=title, xticks=[], yticks=[])
     return figure
 
@@ -142,8 +152,12 @@ def checked_picture(image: object) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         raise CourseError(f"You passed {type(image).__name__} as image; {wanted}.") from None
     if picture.ndim != 2 or not 1 <= min(picture.shape) <= max(picture.shape) <= 64:
-        raise CourseError(f"You passed an image of shape {tuple(picture.shape)}; {wanted}. For one of a batch: images[0, 0].")
+        raise CourseError(
+            f"You passed an image of shape {tuple(picture.shape)}; {wanted}. For one of a batch: images[0, 0]."
+        )
     low, high = picture.min().item(), picture.max().item()
-    if not (0 <= low and high <= 1):
-        raise CourseError(f"You passed an image with values from {low:g} to {high:g}; {wanted}. Divide it by its largest value.")
+    if not (low >= 0 and high <= 1):
+        raise CourseError(
+            f"You passed an image with values from {low:g} to {high:g}; {wanted}. Divide it by its largest value."
+        )
     return picture

@@ -1,14 +1,10 @@
-"""A few SVG shapes as strings, and the colours of the course. Ink is `currentColor`: it follows the theme."""
+"""A few SVG shapes as strings. Ink is `currentColor`: it follows the theme."""
 
 from __future__ import annotations
 
 import html
 
 __all__ = ["bar", "hatch", "label", "line", "picture_svg"]
-
-# Okabe and Ito's palette: told apart by every kind of colour vision.
-BLUE, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
-PINK, AMBER, YELLOW, GREY = "#CC79A7", "#E69F00", "#F0E442", "#767676"
 
 
 def picture_svg(body: str, *, size: tuple[float, float], alt: str) -> str:
@@ -19,7 +15,8 @@ def picture_svg(body: str, *, size: tuple[float, float], alt: str) -> str:
     """
     width, height = size
     said = html.escape(alt, quote=True)
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{said}" style="width:100%;height:auto">{body}</svg>'
+    about = f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{said}" style="width:100%;height:auto"'
+    return f"<svg {about}>{body}</svg>"
 
 
 def label(x: float, y: float, text: str, *, anchor: str = "start", size: float = 13, style: str = "") -> str:
@@ -40,9 +37,8 @@ def bar(x: float, y: float, width: float, height: float, *, fill: str, outline: 
     >>> bar(0, 0, 2, 1, fill="#0072B2")
     '<rect x="0" y="0" width="2" height="1" fill="#0072B2" stroke="none" />'
     """
-    return (
-        f'<rect x="{x:.6g}" y="{y:.6g}" width="{max(width, 0):.6g}" height="{height:.6g}" fill="{fill}" stroke="{outline}" {extra}/>'
-    )
+    box = f'x="{x:.6g}" y="{y:.6g}" width="{max(width, 0):.6g}" height="{height:.6g}"'
+    return f'<rect {box} fill="{fill}" stroke="{outline}" {extra}/>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, *, width: float = 1, opacity: float = 1) -> str:
@@ -51,15 +47,14 @@ def line(x1: float, y1: float, x2: float, y2: float, *, width: float = 1, opacit
     >>> line(0, 0, 1, 1)
     '<line x1="0" y1="0" x2="1" y2="1" stroke="currentColor" stroke-width="1" opacity="1"/>'
     """
-    return (
-        f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" stroke="currentColor" stroke-width="{width:g}" opacity="{opacity:g}"/>'
-    )
+    ends = f'x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"'
+    return f'<line {ends} stroke="currentColor" stroke-width="{width:g}" opacity="{opacity:g}"/>'
 
 
 def hatch(name: str, colour: str) -> str:
     """Define a diagonal hatch, used as `fill="url(#name)"`: what is removed differs by more than its colour.
 
-    >>> 'id="gone"' in hatch("gone", BLUE)
+    >>> 'id="gone"' in hatch("gone", "#0072B2")
     True
     """
     return (

@@ -5,17 +5,16 @@
 # and three hints. You may check as often as you like; only the best result counts.
 
 # %%
+from course_lib.checking import check, hint, solution
 from course_lib.lesson import begin
 
 begin(lesson=<<n>>)
 
-# %%
+# %% tags=["setup"]
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-
-from course_lib.checking import check, hint, solution
 
 # %% [markdown]
 # ## Exercise <<n>>.1 · A mask of exactly the right size

@@ -8,6 +8,7 @@ from playwright.sync_api import ElementHandle, Locator
 
 from tests.browser.page import Notebook
 
+PATIENCE = 60  # seconds for a picture to follow, on a busy machine
 PRESSES = 24  # for the repaint latency
 
 FOCUSABLE = "button, input, select, textarea, [tabindex='0'], [contenteditable='true']"
@@ -96,7 +97,9 @@ def press_slider(notebook: Notebook, widget: Locator, handle: ElementHandle) -> 
             handle.press(key)
 
     name = act_and_watch(notebook, widget, handle, five_presses)
-    assert eventually(notebook, lambda: handle.get_attribute("aria-valuetext") not in (said, "", None)), f"{name} does not say its value"
+    assert eventually(notebook, lambda: handle.get_attribute("aria-valuetext") not in (said, "", None)), (
+        f"{name} does not say its value"
+    )
     stays_in_cell(notebook, handle)
     return f"{name} ({said} to {handle.get_attribute('aria-valuetext')})"
 
@@ -106,7 +109,7 @@ def stays_in_cell(notebook: Notebook, control: ElementHandle) -> None:
     before = notebook.state()["cells"]
     control.focus()
     for key in ("x", "d", "d"):
-        control.press(key)
+        notebook.page.keyboard.press(key)
     notebook.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert notebook.state()["cells"] == before, "typing on a control has deleted a cell"
 
@@ -143,7 +146,7 @@ def click_presets(notebook: Notebook, widget: Locator) -> list[str]:
     for button in [*reversed(buttons), *buttons[-1:]]:
         before = drawing(widget)
         button.click()
-        changed = eventually(notebook, lambda before=before: drawing(widget) != before, seconds=60 if used else 5)
+        changed = eventually(notebook, lambda before=before: drawing(widget) != before, seconds=None if used else 3)
         assert changed or not used, f"the picture did not follow the preset {button.inner_text()!r}"
         used.append(f"preset {button.inner_text()}")
     return used
@@ -164,9 +167,9 @@ def drawing(widget: Locator) -> str:
     return widget.locator(".sn-picture").evaluate(DRAWN)
 
 
-def eventually(notebook: Notebook, holds, seconds: float = 60) -> bool:
+def eventually(notebook: Notebook, holds, seconds: float | None = None) -> bool:
     """Ask again and again, until it holds or the time is up."""
-    for _ in range(int(seconds * 20)):
+    for _ in range(int((seconds or PATIENCE) * 20)):
         if holds():
             return True
         notebook.page.wait_for_timeout(50)
@@ -179,8 +182,10 @@ def repaint_ms(notebook: Notebook, widget: Locator) -> dict[str, float] | None:
     if not handles:
         return None
     widget.evaluate(STOPWATCH)
+    low, now = (float(handles[0].get_attribute(f"aria-value{part}")) for part in ("min", "now"))
+    keys = ("ArrowLeft", "ArrowRight") if now > low else ("ArrowRight", "ArrowLeft")
     for press in range(PRESSES):
-        handles[0].press(("ArrowLeft", "ArrowRight")[press % 2])
+        handles[0].press(keys[press % 2])
         eventually(notebook, lambda: widget.evaluate("widget => widget.stopwatch.start === null"), seconds=5)
         notebook.page.wait_for_timeout(60)  # let the kernel come to rest, as between two presses of a finger
     times = widget.evaluate("widget => widget.stopwatch.times")

@@ -70,7 +70,9 @@ class Notebook:
             self.page.wait_for_function(condition, arg=argument, timeout=timeout or MS, polling=100)
         except TimeoutError as error:
             shown = self.page.locator("body").inner_text()[-2000:]
-            raise AssertionError(f"waited in vain for {condition}\nstate: {self.state()}\nconsole: {self.console}\n{shown}") from error
+            raise AssertionError(
+                f"waited in vain for {condition}\nstate: {self.state()}\nconsole: {self.console}\n{shown}"
+            ) from error
 
     def state(self) -> dict:
         """Return the kernel's status, how many cells are still to run, and how many cells there are."""
@@ -83,7 +85,9 @@ class Notebook:
             "cell => { if (cell.model.type === 'code') cell.model.sharedModel.execution_count = null; })"
         )
         self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        self.until(f"() => {{ const s = ({STATE})(); return s && s.kernel === 'idle' && s.pending === 0; }}", timeout=5 * MS)
+        self.until(
+            f"() => {{ const s = ({STATE})(); return s && s.kernel === 'idle' && s.pending === 0; }}", timeout=5 * MS
+        )
         self.until(DRAWN)
         return self
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import nbformat
 
-PICTURES = '''
+PICTURES = """
 import torch
 from sklearn.datasets import load_digits
 from course_lib.widgets.start_here import fewer_bits
 image = torch.tensor(load_digits().images[12] / 16)
-'''
+"""
 
-COSTS = '''
+COSTS = """
 from course_lib.measure import LayerCost
 from course_lib.widgets.measuring import cost_explorer
 costs, channels, side = [], 3, 32
@@ -22,9 +22,9 @@ for i, out in enumerate((64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 51
     costs.append(LayerCost(f"features.{i}", weights + out, weights * side**2, 4 * out * side**2))
     channels, side = out, side // 2 if i in (1, 3, 6, 9, 12) else side
 costs.append(LayerCost("classifier", 5130, 5120, 40))
-'''
+"""
 
-CONTROLS = '''
+CONTROLS = """
 import ipywidgets
 from course_lib.widgets.frame import Canvas, LessonWidget, Question, View, kit
 from traitlets import Float
@@ -46,7 +46,7 @@ def every_control():
     bet = Question("Which one?", answer="two", choices=("one", "two"))
     presets = {"little": {"amount": 0.1}, "much": {"amount": 0.9}}
     return LessonWidget("Every control", controls=controls, paint=paint, presets=presets, question=bet)
-'''
+"""
 
 FLAGSHIP = """
 class Threshold(Canvas):
@@ -83,18 +83,18 @@ def flagship():
                         presets={"low": {"threshold": 0.1}, "high": {"threshold": 0.8}})
 """
 
-DEAD = '''
+DEAD = """
 def dead():
     slider = ipywidgets.IntSlider(2, min=0, max=9, description="amount")
     return LessonWidget("Dead", controls={"amount": slider}, paint=lambda amount: View("x", alt="x", svg="<g/>"))
-'''
+"""
 
-RAISING = '''
+RAISING = """
 def raising():
     slider = ipywidgets.IntSlider(2, min=0, max=9, description="amount")
     words = lambda amount: View(str(1 / (amount - 3)), alt="x", svg=f"<text>{amount}</text>")
     return LessonWidget("Raising", controls={"amount": slider}, paint=words)
-'''
+"""
 
 
 def write_sample(path: Path, setup: str, *shown: str) -> None:

@@ -20,7 +20,9 @@ def test_every_kind_of_control_repaints_and_is_named(browser, lab) -> None:
         used = drive(notebook, notebook.run_all().widgets()[0])
         assert {"bet", "kind", "scope: layer", "grain: filter", "signed", "loud"} <= set(used)
         assert any(name.startswith("amount (25% to ") for name in used)
-        assert any(name.startswith("span, from (") for name in used) and any(name.startswith("span, to (") for name in used)
+        assert any(name.startswith("span, from (") for name in used) and any(
+            name.startswith("span, to (") for name in used
+        )
         assert "preset much" in used
         assert not notebook.errors() and not notebook.complaints()
 
@@ -45,7 +47,8 @@ def test_the_first_two_widgets(browser, lab, repaint_record) -> None:
         assert not notebook.errors() and not notebook.complaints()
 
 
-def test_a_dead_picture_is_noticed(browser, lab) -> None:
+def test_a_dead_picture_is_noticed(browser, lab, monkeypatch) -> None:
+    monkeypatch.setattr("tests.browser.drive.PATIENCE", 5)
     with opened(browser, lab, "dead", sample.CONTROLS + sample.DEAD, "dead()") as notebook:
         widget = notebook.run_all().widgets()[0]
         with pytest.raises(AssertionError, match="did not follow 'amount'"):

@@ -1,92 +1,14 @@
-"""Figures: data in, picture out, always with a caption and with alt text made from the numbers shown."""
+"""The figures that lessons share: data in, Picture out, with alt text made from the numbers shown."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from course_lib.errors import CourseError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe & Ito 2008: told apart by every kind of colour vision. One colour for one thing throughout a lesson.
-BLUE, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
-PINK, AMBER, YELLOW, GREY = "#CC79A7", "#E69F00", "#F0E442", "#767676"
-CYCLE = (BLUE, ORANGE, GREEN, AMBER, PINK, SKY, GREY)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-STYLE = {
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 11,
-    "figure.dpi": 100,
-    "figure.figsize": (6.4, 3.4),
-    "font.size": 10,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure with its caption and its alt text; a notebook shows it as an HTML figure.
-
-    >>> fig, axes = new_figure()
-    >>> Picture(fig, caption="Nothing.", alt="Empty axes.")
-    Figure: Nothing. Empty axes.
-    """
-
-    figure: Figure
-    caption: str
-    alt: str
-
-    def __repr__(self) -> str:
-        return f"Figure: {self.caption} {self.alt}"
-
-    def _repr_html_(self) -> str:
-        data = base64.b64encode(png(self.figure)).decode("ascii")
-        return (
-            f'<figure style="margin:0;max-width:680px"><img src="data:image/png;base64,{data}" '
-            f'alt="{html.escape(self.alt, quote=True)}" style="width:100%;background:white">'
-            f"<figcaption><em>{html.escape(self.caption)}</em></figcaption></figure>"
-        )
-
-
-def new_figure(*, columns: int = 1, size: tuple[float, float] | None = None) -> tuple[Figure, list[Axes]]:
-    """An empty figure in the course's style, and its axes from left to right.
-
-    >>> fig, axes = new_figure(columns=2)
-    >>> len(axes)
-    2
-    """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size or STYLE["figure.figsize"], layout="constrained")
-        axes = figure.subplots(1, columns, squeeze=False)[0]
-    return figure, list(axes)
-
-
-def png(figure: Figure, *, colours: int = 64) -> bytes:
-    """The figure as a PNG with a small palette: a third of the bytes of a plain one."""
-    from PIL import Image
-
-    plain = io.BytesIO()
-    figure.savefig(plain, format="png", dpi=110, facecolor="white")
-    small = io.BytesIO()
-    Image.open(plain).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
-    return small.getvalue()
+from course_lib.viz.picture import BLUE, CYCLE, GREY, MARKERS, ORANGE, Picture, new_figure
 
 
 def curves(
@@ -112,13 +34,15 @@ def curves(
         levels: label -> height of a dashed horizontal line.
 
     Raises:
-        CourseError: a series has another number of values than x.
+        CourseError: there is no series, or one has another number of values than x.
 
     >>> curves([0, 1], {"a": [0.5, 0.6]}, xlabel="x", ylabel="y", caption="Up.").alt
     'Curves of y over x. a: from 0.5 at 0 to 0.6 at 1.'
 
     Lesson 02.
     """
+    if not series:
+        raise CourseError("There is no series to draw. Pass a dictionary: label -> one value for each x.")
     figure, (axes,) = new_figure()
     for number, (label, values) in enumerate(series.items()):
         if len(values) != len(x):
@@ -162,16 +86,22 @@ def paired_bars(
         caption: what to see in it.
         logy: logarithmic y axis.
 
+    Raises:
+        CourseError: there is no series, or one has another number of values than there are labels.
+
     >>> paired_bars(["a"], {"one": [1.0], "two": [2.0]}, ylabel="n", caption="Two bars.").alt
     'Bars of n. a: one 1, two 2.'
 
     Lesson 01.
     """
+    if not series or any(len(values) != len(labels) for values in series.values()):
+        got = {name: len(values) for name, values in series.items()}
+        raise CourseError(f"Each series needs one value for each of the {len(labels)} labels, but you passed {got}.")
     figure, (axes,) = new_figure()
     width = 0.8 / len(series)
     for number, (name, values) in enumerate(series.items()):
         places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(labels))]
-        axes.bar(places, values, width, label=name, color=CYCLE[number], hatch=("", "//", "..")[number % 3], edgecolor="white")
+        axes.bar(places, values, width, label=name, color=CYCLE[number % len(CYCLE)], hatch=("", "//", "..")[number % 3], edgecolor="white")
     axes.set(ylabel=ylabel, yscale="log" if logy else "linear")
     axes.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 8 else 0, ha="right" if len(labels) > 8 else "center")
     axes.legend(fontsize=9, frameon=False)
@@ -194,12 +124,17 @@ def histogram(
         threshold: everything nearer to zero is marked.
         bins: how many bars.
 
+    Raises:
+        CourseError: fewer than two numbers.
+
     >>> histogram(torch.tensor([-1.0, 0.1, 2.0]), xlabel="weight", caption="w", threshold=0.5).alt
     'Histogram of 3 numbers (weight), from -1 to 2, standard deviation 1.52; 1 of them within ±0.5.'
 
     Lesson 02.
     """
     values = values.detach().flatten()
+    if len(values) < 2:
+        raise CourseError(f"A histogram needs at least two numbers, but you passed {len(values)}.")
     limit = float(values.abs().max())
     figure, (axes,) = new_figure()
     counts, edges = torch.histogram(values.float(), bins, range=(-limit, limit))

@@ -1,0 +1,64 @@
+"""Whole notebooks in a real browser, as a learner runs them: no error, no unanswered input, a clean console."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.lab import REPOSITORY
+from tests.browser.page import open_notebook
+
+ALWAYS = ("lessons/00_", "lessons/02_")
+NOTEBOOKS = sorted(str(path.relative_to(REPOSITORY).as_posix()) for path in (REPOSITORY / "lessons").glob("*.ipynb"))
+EXERCISES = sorted((REPOSITORY / "exercises").glob("02_*.ipynb"))
+
+
+def all_cells_run(browser, lab, path: str) -> list[dict]:
+    """Run a notebook top to bottom; nothing may raise or complain; return what each cell put out."""
+    with open_notebook(browser, lab, path) as notebook:
+        notebook.run_all()
+        assert not notebook.errors(), notebook.errors()
+        assert not notebook.complaints(), notebook.complaints()
+        return notebook.outputs()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS)
+def test_a_lesson_runs_from_top_to_bottom(path, browser, lab, request) -> None:
+    if not path.startswith(ALWAYS) and not request.config.getoption("--all-lessons", default=False):
+        pytest.skip("only two lessons are run in full; --all-lessons runs every one")
+    cells = all_cells_run(browser, lab, path)
+    assert any(cell["text"] for cell in cells)
+
+
+@pytest.mark.parametrize("path", [f"exercises/{path.name}" for path in EXERCISES])
+def test_an_untouched_exercise_notebook_says_not_attempted(path, browser, lab) -> None:
+    checks = [cell for cell in all_cells_run(browser, lab, path) if calls_check(cell)]
+    assert checks, "the notebook checks nothing"
+    for cell in checks:
+        assert "not attempted" in cell["text"].lower(), f"{cell['id']} says {cell['text']!r}"
+
+
+@pytest.mark.parametrize("path", [f"exercises/{path.name}" for path in EXERCISES])
+def test_a_check_names_the_mistake_and_then_passes(path, browser, lab) -> None:
+    right = pytest.importorskip("course_lib.authoring").solution_source("2.1")
+    wrong = right.replace(".abs()", "")
+    assert wrong != right, "exercise 2.1 no longer takes absolute values: choose another mistake for this test"
+    with open_notebook(browser, lab, path) as notebook:
+        stub = next(cell for cell in notebook.outputs() if 'NotImplementedError("Exercise 2.1")' in cell["source"])
+        checking = next(cell for cell in notebook.outputs() if calls_check(cell))
+        notebook.write_cell(stub["id"], wrong)
+        said = output_of(notebook.run_all(), checking["id"])
+        assert "sign" in said or "absolute" in said, f"the check does not name the mistake: {said!r}"
+        assert "passed" not in said
+        notebook.write_cell(stub["id"], right)
+        assert "passed" in output_of(notebook.run_all(), checking["id"])
+        assert not notebook.errors() and not notebook.complaints()
+
+
+def calls_check(cell: dict) -> bool:
+    """True for a cell whose code calls `check(…)` on a line of its own."""
+    return cell["type"] == "code" and any(line.startswith("check(") for line in cell["source"].splitlines())
+
+
+def output_of(notebook, cell_id: str) -> str:
+    """Return what one cell put out, in lower case."""
+    return next(cell["text"] for cell in notebook.outputs() if cell["id"] == cell_id).lower()

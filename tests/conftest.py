@@ -1,0 +1,43 @@
+"""Every test has a progress store of its own; the learner's is never touched."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+REPOSITORY = Path(__file__).parents[1]
+os.environ["COURSE_HOME"] = tempfile.mkdtemp(prefix="small-nets-tests-")  # also for the kernels that run notebooks
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--all-lessons` lets the browser run every lesson from top to bottom."""
+    parser.addoption("--all-lessons", action="store_true", help="run every lesson whole in the browser")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All cells of a notebook run in one worker, one after the other: they share a kernel."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A progress store in a temporary folder."""
+    monkeypatch.setenv("COURSE_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("COURSE_RESULTS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def raw_data() -> Path:
+    """The folder with real MNIST and USPS files; skips where it is missing, fails where it is demanded."""
+    folder = Path(os.environ.get("COURSE_RAW_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "MNIST" / "raw").is_dir():
+        reason = "no MNIST files: set COURSE_RAW_DATA to a folder that holds MNIST/raw to run these tests"
+        (pytest.fail if os.environ.get("COURSE_DEMAND_MNIST") == "1" else pytest.skip)(reason)
+    return folder
