@@ -19,13 +19,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-lessons", action="store_true", help="run every lesson whole in the browser")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All cells of a notebook run in one worker, one after the other: they share a kernel."""
-    for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
-
-
 @pytest.fixture(autouse=True)
 def own_progress(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A progress store in a temporary folder."""

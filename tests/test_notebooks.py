@@ -56,6 +56,7 @@ def test_cells_are_short_and_prose_is_brief(path: Path) -> None:
         if cell.cell_type == "code":
             lines = [line for line in cell.source.splitlines() if line.strip()]
             assert len(lines) <= 15, cell.source
+            assert max(map(len, lines), default=0) <= 110, cell.source  # what a projector shows without scrolling
     required = re.sub(r"<details>.*?</details>", "", markdown(path), flags=re.DOTALL)
     assert len(required.split()) <= 1500
 

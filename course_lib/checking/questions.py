@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 
 import ipywidgets
 
@@ -134,7 +135,7 @@ class Quiz(ipywidgets.VBox):
     def _repr_mimebundle_(self, **keywords) -> dict:
         bundle = dict(super()._repr_mimebundle_(**keywords) or {})
         asked = [
-            f"<li>{html.escape(q.text)}<ul>{''.join(f'<li>{html.escape(choice)}</li>' for choice in q.choices)}</ul></li>"
+            f"<li>{html.escape(q.text)}<ul>{''.join(f'<li>{html.escape(choice)}</li>' for choice in shuffled(q.choices))}</ul></li>"
             for q in self.questions
         ]
         return bundle | {"text/plain": f"Quiz: {len(asked)} questions", "text/html": f"<ol>{''.join(asked)}</ol>"}
@@ -146,7 +147,7 @@ class QuestionBox(ipywidgets.VBox):
     def __init__(self, lesson: int, number: int, question: Question) -> None:
         self.lesson, self.number, self.question = lesson, number, question
         self.said = ipywidgets.HTML().add_class("sn-said")
-        self.buttons = [self.button(choice) for choice in question.choices]
+        self.buttons = [self.button(choice) for choice in shuffled(question.choices)]
         super().__init__([ipywidgets.HTML(f"<strong>{number}.</strong> {html.escape(question.text)}"), *self.buttons, self.said])
 
     def button(self, choice: str) -> ipywidgets.Button:
@@ -161,6 +162,15 @@ class QuestionBox(ipywidgets.VBox):
         store().record_answer(self.lesson, self.number, choice, right=right)
         why = html.escape(self.question.choices[choice])
         self.said.value = f"<strong>{'Right' if right else 'Not this one'}.</strong> “{html.escape(choice)}”: {why}"
+
+
+def shuffled(choices: Iterable[str]) -> list[str]:
+    """The choices in an order that says nothing about them, but stays the same from day to day.
+
+    >>> sorted(shuffled(["a", "b", "c"]))
+    ['a', 'b', 'c']
+    """
+    return sorted(choices, key=lambda choice: zlib.crc32(choice.encode()))
 
 
 def quiz(lesson: int | None = None) -> Quiz:

@@ -16,15 +16,18 @@ from course_lib.training import evaluate, fit_trials
 
 Masks = dict[str, Tensor]
 ROUNDS = (0.5, 0.75, 0.9, 0.95, 0.97, 0.98)
+DECAY = 3e-4  # an L2 penalty, as in Han et al. 2015: weights that nothing asks for shrink to zero
 
 
-def trained(build: Callable[[], nn.Module], datasets: Sequence[Dataset], *, steps: int) -> list[nn.Module]:
+def trained(
+    build: Callable[[], nn.Module], datasets: Sequence[Dataset], *, steps: int, decay: float = DECAY
+) -> list[nn.Module]:
     """One trained network for each data set; trial k starts from seed k."""
     networks = []
     for seed in range(len(datasets)):
         torch.manual_seed(seed)
         networks.append(build())
-    fit_trials(networks, [data.train for data in datasets], steps=steps)
+    fit_trials(networks, [data.train for data in datasets], steps=steps, weight_decay=decay)
     return networks
 
 
@@ -44,12 +47,18 @@ def magnitude_masks(networks: Sequence[nn.Module], sparsity: float, **how) -> li
 
 
 def retrained(
-    networks: Sequence[nn.Module], datasets: Sequence[Dataset], sparsity: float, *, steps: int, lr: float = 1.2e-3, **how
+    networks: Sequence[nn.Module], datasets: Sequence[Dataset], sparsity: float, *, steps: int, **how
 ) -> list[nn.Module]:
     """Prune copies to `sparsity` by magnitude, then train what is left with the masks in force."""
-    masks = magnitude_masks(networks, sparsity, **how)
+    return retrained_with(magnitude_masks(networks, sparsity, **how), networks, datasets, steps=steps)
+
+
+def retrained_with(
+    masks: Sequence[Masks], networks: Sequence[nn.Module], datasets: Sequence[Dataset], *, steps: int
+) -> list[nn.Module]:
+    """Apply masks to copies, and train what is left with the masks in force."""
     smaller = pruned(networks, masks)
-    fit_trials(smaller, [data.train for data in datasets], steps=steps, lr=lr, masks=masks)
+    fit_trials(smaller, [data.train for data in datasets], steps=steps, weight_decay=DECAY, masks=masks)
     return smaller
 
 

@@ -80,6 +80,7 @@ def fit(
     batch_size: int = 60,
     lr: float = 1.2e-3,
     optimizer: str = "adam",
+    weight_decay: float = 0.0,
     seed: int = 0,
     masks: Mapping[str, Tensor] | None = None,
     after_step: Callable[[int], object] | None = None,
@@ -93,6 +94,7 @@ def fit(
         batch_size: examples per step.
         lr: learning rate.
         optimizer: "adam", or "sgd" with momentum 0.9.
+        weight_decay: strength of the L2 penalty, 0 or more.
         seed: fixes the order of the examples; the initial weights are the caller's.
         masks: parameter name -> bool mask; weights with mask False are zero after every step.
         after_step: called with the number of the step, 1..steps, after each update.
@@ -111,7 +113,8 @@ def fit(
     """
     check_settings(steps, batch_size, optimizer)
     keep_masks = mask_keeper(dict(model.named_parameters()), masks or {})
-    step_weights = OPTIMIZERS[optimizer]([p for p in model.parameters() if p.requires_grad], lr)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    step_weights = OPTIMIZERS[optimizer](trainable, lr, weight_decay=weight_decay)
     losses = []
     model.train()
     keep_masks()

@@ -14,12 +14,19 @@ from torch import Tensor
 Step = Callable[[], None]
 
 
-def sgd(weights: Sequence[Tensor], lr: float, *, momentum: float = 0.9) -> Step:
+def gradients(weights: Sequence[Tensor], weight_decay: float) -> list[Tensor]:
+    """The gradients of the loss and of the L2 penalty, ½ · weight_decay · Σ w²."""
+    slopes = [weight.grad for weight in weights]
+    return torch._foreach_add(slopes, weights, alpha=weight_decay) if weight_decay else slopes
+
+
+def sgd(weights: Sequence[Tensor], lr: float, *, weight_decay: float = 0.0, momentum: float = 0.9) -> Step:
     """A function that does one step of gradient descent with momentum: v ← momentum · v + g; w ← w − lr · v.
 
     Args:
         weights: leaf tensors whose `.grad` is set when the step is called.
         lr: learning rate, above 0.
+        weight_decay: 0 or more; adds weight_decay · w to the gradient (an L2 penalty).
         momentum: 0 for plain gradient descent.
 
     >>> w = torch.tensor([1.0], requires_grad=True)
@@ -34,18 +41,26 @@ def sgd(weights: Sequence[Tensor], lr: float, *, momentum: float = 0.9) -> Step:
     @torch.no_grad()
     def step() -> None:
         torch._foreach_mul_(velocity, momentum)
-        torch._foreach_add_(velocity, [weight.grad for weight in weights])
+        torch._foreach_add_(velocity, gradients(weights, weight_decay))
         torch._foreach_add_(weights, velocity, alpha=-lr)
 
     return step
 
 
-def adam(weights: Sequence[Tensor], lr: float, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> Step:
+def adam(
+    weights: Sequence[Tensor],
+    lr: float,
+    *,
+    weight_decay: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> Step:
     """A function that does one step of Adam: the mean gradient, divided by the root of the mean squared gradient.
 
     Args:
         weights: leaf tensors whose `.grad` is set when the step is called.
         lr: learning rate, above 0.
+        weight_decay: 0 or more; adds weight_decay · w to the gradient (an L2 penalty).
         betas: how slowly the two means forget, 0..1.
         eps: keeps the division away from zero.
 
@@ -64,10 +79,10 @@ def adam(weights: Sequence[Tensor], lr: float, *, betas: tuple[float, float] = (
     def step() -> None:
         nonlocal n_steps
         n_steps += 1
-        gradients = [weight.grad for weight in weights]
-        torch._foreach_lerp_(mean, gradients, 1 - betas[0])
+        slopes = gradients(weights, weight_decay)
+        torch._foreach_lerp_(mean, slopes, 1 - betas[0])
         torch._foreach_mul_(square, betas[1])
-        torch._foreach_addcmul_(square, gradients, gradients, 1 - betas[1])
+        torch._foreach_addcmul_(square, slopes, slopes, 1 - betas[1])
         # Both means start at zero; dividing by 1 - beta^t takes that bias out.
         root = torch._foreach_sqrt(torch._foreach_div(square, 1 - betas[1] ** n_steps))
         torch._foreach_add_(root, eps)

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ def fit_trials(
     batch_size: int = 60,
     lr: float = 1.2e-3,
     optimizer: str = "adam",
+    weight_decay: float = 0.0,
     seeds: Sequence[int] | None = None,
     masks: Sequence[Mapping[str, Tensor]] | None = None,
 ) -> Tensor:
@@ -37,7 +39,7 @@ def fit_trials(
     Args:
         models: networks of the same architecture without batch norm; they are trained in place.
         splits: one for all trials, or one for each.
-        steps, batch_size, lr, optimizer: as in `fit`.
+        steps, batch_size, lr, optimizer, weight_decay: as in `fit`.
         seeds: the order of the examples in each trial; 0, 1, 2, ... by default.
         masks: for each trial, parameter name -> bool mask; the same names in every trial.
 
@@ -62,22 +64,22 @@ def fit_trials(
     masks = [{}] * n if masks is None else masks
     check_trials(models, splits=splits, seeds=seeds, masks=masks)
     groups = max(1, min(os.cpu_count() or 1, n // 2))
-    train = lambda k: fit_stacked(  # noqa: E731
-        models[k::groups], splits[k::groups], seeds[k::groups], masks[k::groups], steps, batch_size, lr, optimizer
-    )
+    settings = {"steps": steps, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "weight_decay": weight_decay}
+    shares = [[values[k::groups] for k in range(groups)] for values in (models, splits, seeds, masks)]
     with ThreadPoolExecutor(groups) as pool:
-        parts = list(pool.map(train, range(groups)))
+        parts = list(pool.map(partial(fit_stacked, **settings), *shares))
     losses = torch.empty(n, steps)
     for k, part in enumerate(parts):
         losses[k::groups] = part
     return checked(losses.T, lr).T
 
 
-def fit_stacked(models, splits, seeds, masks, steps, batch_size, lr, optimizer) -> Tensor:
+def fit_stacked(models, splits, seeds, masks, *, steps, batch_size, lr, optimizer, weight_decay) -> Tensor:
     """Train one group of trials as one stacked network; returns the losses, (trials, steps)."""
     weights, buffers = stack_module_state(list(models))  # name -> (trials, *shape)
     keep_masks = mask_keeper(weights, {name: torch.stack([mask[name] for mask in masks]) for name in masks[0]})
-    step_weights = OPTIMIZERS[optimizer]([weight for weight in weights.values() if weight.requires_grad], lr)
+    trainable = [weight for weight in weights.values() if weight.requires_grad]
+    step_weights = OPTIMIZERS[optimizer](trainable, lr, weight_decay=weight_decay)
     skeleton = copy.deepcopy(models[0]).to("meta").train()
 
     def logits_of_one(weights, buffers, x):

@@ -56,13 +56,20 @@ data = load("digits")
 network = lenet_300_100(data.input_shape)
 losses = fit(network, data.train, steps=400)
 print(data)
-print(f"loss {losses[0]:.2f} -> {losses[-1]:.3f}, validation accuracy {evaluate(network, data.validation).accuracy:.1%}")
+print(
+    f"loss {losses[0]:.2f} -> {losses[-1]:.3f},",
+    f"validation accuracy {evaluate(network, data.validation).accuracy:.1%}",
+)
 
 # %%
 from course_lib import viz
 
 digits = {str(label): data.train.x[data.train.y == label][0, 0] for label in range(6)}
-viz.images(digits, caption="Six images of the training split, with their labels.", alt=f"Digits: {', '.join(digits)}.")
+viz.images(
+    digits,
+    caption="Six images of the training split, with their labels.",
+    alt=f"Digits: {', '.join(digits)}.",
+)
 
 # %% [markdown]
 # ## Predict
@@ -73,7 +80,11 @@ viz.images(digits, caption="Six images of the training split, with their labels.
 # %%
 from course_lib.checking import predict
 
-bet = predict("two-bits", "With 2 bits per pixel, is a digit still readable?", choices=["yes, easily", "only just", "no"])
+bet = predict(
+    "two-bits",
+    "With 2 bits per pixel, is a digit still readable?",
+    choices=["yes, easily", "only just", "no"],
+)
 bet
 
 # %% [markdown]
@@ -106,13 +117,18 @@ def accuracy_at(bits, network):
 by_bits = {bits: [accuracy_at(bits, network) for network in networks] for bits in (1, 2, 3, 4)}
 viz.curves(
     list(by_bits), {"five seeds": [summarise(trials) for trials in by_bits.values()]}, percent=True,
-    xlabel="bits per pixel", ylabel="test accuracy", caption="The networks were trained on the full images.",
+    xlabel="bits per pixel", ylabel="test accuracy",
+    caption="Test accuracy on rounded images; the networks were trained on the full ones.",
 )  # fmt: skip
 
 # %%
 loss = summarise([a - b for a, b in zip(by_bits[4], by_bits[2])])
 answer = "yes, easily" if loss.mean < 0.01 else "only just" if loss.mean < 0.1 else "no"
-bet.reveal(answer, f"With 2 bits instead of 4 the networks lose {100 * loss.mean:.1f} points (easily: less than 1; only just: less than 10).")
+bet.reveal(
+    answer,
+    f"With 2 bits instead of 4 the networks lose {100 * loss.mean:.1f} points "
+    "(easily: less than 1; only just: less than 10).",
+)
 
 # %% [markdown]
 # That is the whole course in one figure: *how much can go before it hurts?* And always with its spread.
@@ -121,6 +137,7 @@ bet.reveal(answer, f"With 2 bits instead of 4 the networks lose {100 * loss.mean
 #
 # A word you will meet everywhere: the **sparsity** of a tensor is the fraction of its entries that are exactly zero,
 # a number from 0 to 1. Replace the `raise` line by one line of code, run the cell, then run the check below it.
+
 
 # %% exercise=1
 def sparsity(weight: torch.Tensor) -> float:
@@ -170,10 +187,15 @@ show_savings()
 # %%
 from course_lib.measure import layer_costs, parameter_count
 
-mine = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3))
+mine = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3)
+)
 print(f"{parameter_count(mine):,} parameters")
 for cost in layer_costs(mine, input_shape=(3, 32, 32)):
-    print(f"layer {cost.name}: {cost.parameters:,} parameters, {cost.macs:,} multiply-adds, {cost.activation_bytes:,} bytes of output")
+    print(
+        f"layer {cost.name}: {cost.parameters:,} parameters, {cost.macs:,} multiply-adds, "
+        f"{cost.activation_bytes:,} bytes of output"
+    )
 
 # %% [markdown]
 # ## Quiz
