@@ -101,12 +101,12 @@ def test_wrong_names_and_folds(arguments, words):
 
 
 def fake_mnist(folder: Path, *, n: int = 6) -> Path:
-    """Raw MNIST files of `n` blank images labelled 0 to n - 1, as torchvision leaves them; returns their folder."""
+    """Raw MNIST files of `n` white images labelled 0 to n - 1, as torchvision leaves them; returns their folder."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name in MNIST_FILES:
         header = struct.pack(">IIII", 2051, n, 28, 28) if "images" in name else struct.pack(">II", 2049, n)
-        (raw / name).write_bytes(header + (bytes(n * 784) if "images" in name else bytes(range(n))))
+        (raw / name).write_bytes(header + (b"\xff" * (n * 784) if "images" in name else bytes(range(n))))
     return raw
 
 
@@ -116,6 +116,7 @@ def test_fake_files_load_and_the_fold_draws_the_validation_split(tmp_path, offli
     draws = [load("mnist", fold=fold, folder=tmp_path) for fold in (0, 0, 1, 2)]
     for data in draws:
         assert data.test.x.shape == (6, 1, 28, 28)
+        assert bool((data.test.x == 1).all())
         assert data.test.y.tolist() == list(range(6))
         assert len(data.validation) == 2
         assert sorted([*data.train.y.tolist(), *data.validation.y.tolist()]) == list(range(6))

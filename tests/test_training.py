@@ -53,6 +53,11 @@ PAIRS = {
         lambda w: adam(w, 3e-3, betas=(0.8, 0.9), eps=1e-4),
         lambda w: torch.optim.Adam(w, 3e-3, betas=(0.8, 0.9), eps=1e-4),
     ),
+    "adam, L2 penalty": (lambda w: adam(w, 3e-3, weight_decay=0.1), lambda w: torch.optim.Adam(w, 3e-3, weight_decay=0.1)),
+    "sgd, L2 penalty": (
+        lambda w: sgd(w, 0.05, weight_decay=0.01),
+        lambda w: torch.optim.SGD(w, 0.05, momentum=0.9, weight_decay=0.01),
+    ),
     "sgd": (lambda w: sgd(w, 0.05), lambda w: torch.optim.SGD(w, 0.05, momentum=0.9)),
     "plain sgd": (lambda w: sgd(w, 0.05, momentum=0.0), lambda w: torch.optim.SGD(w, 0.05)),
 }
@@ -187,7 +192,7 @@ def test_many_trials_at_once_are_many_fits(name, masked, optimizer, digits):
     alone = copy.deepcopy(models)
     splits, seeds = [data.train for data in digits], [5, 0, 9]
     masks = masks_for(models) if masked else None
-    keywords = {"steps": 15, "lr": 5e-3 if optimizer == "adam" else 0.05, "optimizer": optimizer, "batch_size": 30}
+    keywords = {"steps": 15, "lr": 5e-3 if optimizer == "adam" else 0.05, "optimizer": optimizer, "batch_size": 30, "weight_decay": 1e-2}
     losses = fit_trials(models, splits, seeds=seeds, masks=masks, **keywords)
     assert losses.shape == (3, 15)
     for trial, (model, other) in enumerate(zip(models, alone, strict=True)):
@@ -222,8 +227,8 @@ def test_masks_are_in_force_before_every_update(at_once, optimizer, digits, monk
     zeros = sorted(int((~mask["1.weight"]).sum()) for mask in masks)
     build, seen = loop.OPTIMIZERS[optimizer], []
 
-    def spied(weights, lr):
-        step = build(weights, lr)
+    def spied(weights, lr, **keywords):
+        step = build(weights, lr, **keywords)
 
         def look_and_step() -> None:
             seen.append([int((one == 0).sum()) for one in weights[0].detach().view(-1, 20, 64)])

@@ -12,6 +12,7 @@ from PIL import Image
 from course_lib import viz
 from course_lib.errors import CourseError
 from course_lib.evidence import Summary
+from course_lib.viz.picture import MARKERS
 
 LIMIT = 40 * 1024
 
@@ -117,7 +118,7 @@ def test_style_stays_inside_the_figure():
 
 
 def test_colours_and_markers_differ():
-    assert len(set(viz.CYCLE)) == len(viz.CYCLE) == len(set(viz.MARKERS))
+    assert len(set(viz.CYCLE)) == len(viz.CYCLE) == len(set(MARKERS))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def execute(
         allow_errors=allow_errors,
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # a kernel's start-up notes are nothing to a learner
     )
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # else the kernel writes of frozen modules into the terminal
     try:

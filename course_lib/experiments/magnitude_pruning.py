@@ -15,7 +15,7 @@ from course_lib.pruning import apply_masks_, magnitude_scores, masks_from_scores
 from course_lib.training import evaluate, fit_trials
 
 Masks = dict[str, Tensor]
-ROUNDS = (0.5, 0.75, 0.9, 0.95, 0.97, 0.98)
+ROUNDS = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99)
 DECAY = 3e-4  # an L2 penalty, as in Han et al. 2015: weights that nothing asks for shrink to zero
 
 

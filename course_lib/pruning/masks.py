@@ -33,7 +33,8 @@ def masks_from_scores(
         scope: rank all layers together ("global") or each on its own ("layer").
         granularity: "weight"; "vector", one row of a kernel; "kernel", all weights between one input and one
             output channel; "filter", all weights of one output unit. In a linear layer (out, in) a row is a
-            "filter" and a "vector" or "kernel" is a single weight.
+            "filter" and a "vector" or "kernel" is a single weight. Where groups of several sizes share one ranking,
+            the fraction of units that go is not the fraction of weights: `sparsity_of` gives the latter.
 
     Returns:
         parameter name -> bool mask, the weight's shape, True = keep.

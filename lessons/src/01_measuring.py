@@ -18,7 +18,8 @@ begin(lesson=1)
 
 # %% [markdown]
 # This lesson's guest is VGG-16, in the form used for 32×32 images (CIFAR). `empty` builds it with shapes but without
-# memory for its weights, which is enough for counting. The layers get the names of the paper.
+# memory for its weights, which is enough for counting. conv3_2 is the second
+# convolution of the third block. Below, what the first of them costs.
 
 # %% tags=["setup"]
 from dataclasses import replace
@@ -26,19 +27,28 @@ from dataclasses import replace
 from course_lib.measure import layer_costs
 from course_lib.models import empty, vgg
 
-BLOCKS = enumerate((2, 2, 3, 3, 3), start=1)  # convolutions in each block
-NAMES = [f"conv{block}_{i}" for block, depth in BLOCKS for i in range(1, depth + 1)] + ["linear"]
-cifar = [replace(cost, name=name) for cost, name in zip(layer_costs(empty(vgg), (3, 32, 32)), NAMES)]
+NAMES = [
+    "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3",
+    "conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3", "linear",
+]  # fmt: skip
+costs = layer_costs(empty(vgg), input_shape=(3, 32, 32))
+cifar = [replace(cost, name=name) for cost, name in zip(costs, NAMES)]  # copies with a better name
+print(cifar[0])
 
 # %% [markdown]
 # ## 1 · Predict
 #
-# VGG-16 has 13 convolutions and a linear layer. The last three convolutions hold about half of all its weights.
+# VGG-16 has 13 convolutions and a linear layer. The last three convolutions hold about half of all its weights. (A **MAC**
+# is one multiplication with the addition that follows it.)
 
 # %%
 from course_lib.checking import predict
 
-bet = predict("share", "What share of VGG-16's multiplications is done in these last three convolutions?", unit="% of the MACs")
+bet = predict(
+    "share",
+    "What share of VGG-16's multiplications is done in these last three convolutions?",
+    unit="% of the MACs",
+)
 bet
 
 # %% [markdown]
@@ -57,45 +67,61 @@ bet
 #
 # - **bytes** of a file that is really written; **milliseconds** on a clock that is really read; **picojoules**.
 #
-# The last ones hold the surprise. In 2014 Mark Horowitz listed what an operation costs a chip (45 nm). Here is that
-# list, as Song Han printed it a year later to explain why he removes weights:
+# The last ones hold the surprise. In 2014 Mark Horowitz listed what an operation costs a chip. A year later Song Han
+# printed the 32-bit part of that list to explain why he removes weights. (*SRAM* is the small memory on the chip, *DRAM*
+# the main memory beside it.)
 
 # %%
 from course_lib import viz
 from course_lib.measure import PICOJOULES
 
+ladder = sorted(PICOJOULES, key=PICOJOULES.get)  # from the cheapest to the dearest
 viz.paired_bars(
-    list(PICOJOULES), {"energy": list(PICOJOULES.values())}, ylabel="picojoules", logy=True,
-    caption="Each grid line is ten times more. Fetching a word from main memory (DRAM) costs more than all arithmetic.",
-)  # fmt: skip
+    [f"{operation}: {PICOJOULES[operation]:g}" for operation in ladder],
+    {"a 45 nm chip": [PICOJOULES[operation] for operation in ladder]},
+    ylabel="picojoules for one operation",
+    logy=True,
+    caption="Each grid line is ten times more: a number from DRAM costs over 100 multiplications.",
+)
 
 # %% [markdown]
 # ## 3 · Build it
 #
 # **MACs.** No formula yet: do a small convolution with loops, and count each multiplication. It has two groups and a
-# stride of 2, so that all parts of the formula take part.
+# stride of 2, so that every part of the formula works.
 
 # %%
 import torch
 from torch import nn
 
 convolution = nn.Conv2d(4, 6, kernel_size=3, stride=2, padding=1, groups=2, bias=False)
-image = torch.randn(1, 4, 7, 9)
-padded, weight = nn.functional.pad(image, (1, 1, 1, 1))[0], convolution.weight  # (4, 9, 11), (6, 2, 3, 3)
+weight = convolution.weight.detach()  # (6, 2, 3, 3): each of 6 filters sees 2 of the 4 channels
+image = torch.randn(4, 7, 9)  # (channels, height, width)
+padded = nn.functional.pad(image, (1, 1, 1, 1))  # (4, 9, 11)
+expected = convolution(image)  # (6, 4, 5)
+
+# %%
+from itertools import product
+
 output, macs = torch.zeros(6, 4, 5), 0
-for o, y, x in torch.cartesian_prod(torch.arange(6), torch.arange(4), torch.arange(5)).tolist():
-    first = 2 * (o // 3)  # filters 0..2 see the channels 0 and 1, filters 3..5 the channels 2 and 3
-    for c, dy, dx in torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(3)).tolist():
-        output[o, y, x] += weight[o, c, dy, dx].item() * padded[first + c, 2 * y + dy, 2 * x + dx]
+for filter_, row, column in product(range(6), range(4), range(5)):  # each number of the output
+    first = 0 if filter_ < 3 else 2  # group one sees channels 0 and 1, group two 2 and 3
+    for channel, down, right in product(range(2), range(3), range(3)):  # each weight of the filter
+        pixel = padded[first + channel, 2 * row + down, 2 * column + right]  # 2 is the stride
+        output[filter_, row, column] += weight[filter_, channel, down, right] * pixel
         macs += 1
-assert torch.allclose(output, convolution(image)[0], atol=1e-5)  # the loops compute the right thing
-print(f"counted: {macs:,} MACs; weights · output positions = {weight.numel()} · {output[0].numel()} = {weight.numel() * 20:,}")
+
+assert torch.allclose(output, expected, atol=1e-5)  # the loops compute the right thing
+positions = 4 * 5
+print(f"counted: {macs:,} MACs")
+print(f"formula: {weight.numel()} weights · {positions} positions = {weight.numel() * positions:,}")
 
 # %% [markdown]
 # A linear layer is the case of one position: its MACs are its weights.
 #
-# **Bytes.** A safetensors file is simple enough to read by hand: 8 bytes say how long the header is, the header (JSON)
-# says where each tensor lies, and the rest is numbers.
+# **Bytes.** LeNet-300-100 is a classic: 784 pixels, then layers of 300, 100 and 10 units. A safetensors file of it is
+# simple enough to read by hand: 8 bytes say how long the header is, the header (JSON) says where each tensor lies, and
+# the rest is numbers.
 
 # %%
 import json
@@ -105,13 +131,18 @@ from safetensors.torch import save
 from course_lib.models import lenet_300_100
 
 lenet = lenet_300_100((1, 28, 28))
-data = save(lenet.state_dict())  # the bytes of the file
-length = int.from_bytes(data[:8], "little")
-header = json.loads(data[8 : 8 + length])
-print(f"8 + {length} + {len(data) - 8 - length:,} bytes\n5.bias: {header['5.bias']}")
+file = save(lenet.state_dict())  # the bytes that go to the disk
+header_length = int.from_bytes(file[:8], "little")
+header = json.loads(file[8 : 8 + header_length])
+numbers = file[8 + header_length :]
+print(f"{len(file):,} bytes = 8 + {header_length} of header + {len(numbers):,} of numbers")
+print("the last bias:", header["5.bias"])
+
+# %%
 start, end = header["5.bias"]["data_offsets"]
-bias = torch.frombuffer(bytearray(data[8 + length + start : 8 + length + end]), dtype=torch.float32)
+bias = torch.frombuffer(bytearray(numbers[start:end]), dtype=torch.float32)
 assert torch.equal(bias, lenet[5].bias)
+print("read by hand:", bias[:4])
 
 # %% [markdown]
 # **Milliseconds.** Time the same forward pass forty times, one by one, starting cold.
@@ -120,33 +151,43 @@ assert torch.equal(bias, lenet[5].bias)
 import statistics
 import time
 
-cold, x = vgg(width=1 / 4).eval(), torch.randn(1, 3, 32, 32)
+network, batch = vgg(width=1 / 4).eval(), torch.randn(1, 3, 32, 32)
 times_ms = []
 with torch.no_grad():
     for _ in range(40):
         start = time.perf_counter()
-        cold(x)
+        network(batch)
         times_ms.append(1000 * (time.perf_counter() - start))
-viz.curves(range(40), {"one run": times_ms}, xlabel="run", ylabel="milliseconds", levels={"median": statistics.median(times_ms)},
-           caption="The first call pays for memory and for choosing kernels. Later the computer is, now and then, busy elsewhere.")  # fmt: skip
+
+# %%
+viz.curves(
+    range(1, 41),
+    {"each run": times_ms},
+    xlabel="run",
+    ylabel="milliseconds",
+    levels={"median of all": statistics.median(times_ms)},
+    caption="The first run also sets things up. Later peaks: the computer was busy elsewhere.",
+)
 
 # %% [markdown]
 # So: throw the first runs away (*warm-up*), and report the **median**, which no single run can move, with the width of
-# the middle half of the runs.
+# the middle half.
 
 # %%
 warm = times_ms[10:]
-first, _, third = statistics.quantiles(warm, n=4)
-print(f"first run {times_ms[0]:.2f} ms; mean of all {statistics.fmean(times_ms):.2f} ms")
-print(f"median after the warm-up {statistics.median(warm):.2f} ms, middle half within {third - first:.2f} ms")
+first_quarter, median, third_quarter = statistics.quantiles(warm, n=4)
+print(f"first run {times_ms[0]:.2f} ms, mean of all {statistics.fmean(times_ms):.2f} ms")
+spread = third_quarter - first_quarter
+print(f"after the warm-up: median {median:.2f} ms, middle half within {spread:.2f} ms")
 
 # %% [markdown]
-# **Picojoules.** LeNet-300-100, one example, weights fetched from DRAM, a word being 4 bytes:
+# **Picojoules.** LeNet-300-100, one example, every parameter fetched from DRAM once (a million picojoules is a µJ):
 
 # %%
 lenet_macs = 784 * 300 + 300 * 100 + 100 * 10
-words = sum(parameter.numel() for parameter in lenet.parameters())
-arithmetic, fetching = lenet_macs * (3.7 + 0.9), words * 640.0
+lenet_words = sum(parameter.numel() for parameter in lenet.parameters())
+arithmetic = lenet_macs * (3.7 + 0.9)  # a multiply and an add
+fetching = lenet_words * 640.0
 print(f"arithmetic {arithmetic / 1e6:.1f} µJ, fetching {fetching / 1e6:.1f} µJ")
 
 # %% [markdown]
@@ -159,36 +200,54 @@ print(f"arithmetic {arithmetic / 1e6:.1f} µJ, fetching {fetching / 1e6:.1f} µJ
 # nearly equal. In a convolutional network it matters *where* the zeros are:
 
 # %%
+import copy
+
 from course_lib.models import small_cnn
 
-original = small_cnn()  # convolutions at 64 and at 16 positions, then a linear layer
-masked = small_cnn()
-masked.load_state_dict(original.state_dict())
+original = small_cnn()  # layers 0 and 3 are convolutions, layer 7 is linear
+masked = copy.deepcopy(original)
 with torch.no_grad():
-    for layer, sparsity in ((masked[3], 0.5), (masked[7], 0.9)):
-        layer.weight[torch.rand_like(layer.weight) < sparsity] = 0.0
-alive = {i: int(masked[i].weight.count_nonzero()) for i in (0, 3, 7)}
+    masked[3].weight[torch.rand(32, 16, 3, 3) < 0.5] = 0.0  # about half of the second convolution
+    masked[7].weight[torch.rand(10, 128) < 0.9] = 0.0  # about nine tenths of the linear layer
+
+# %%
+POSITIONS = {0: 64, 3: 16, 7: 1}  # layer: at how many places each of its weights works
+before = {layer: original[layer].weight.numel() for layer in POSITIONS}
+left = {layer: int(masked[layer].weight.count_nonzero()) for layer in POSITIONS}
 biases = 16 + 32 + 10
-ratio = sum(p.numel() for p in original.parameters()) / (sum(alive.values()) + biases)
-speedup = (144 * 64 + 4608 * 16 + 1280) / (alive[0] * 64 + alive[3] * 16 + alive[7])
+ratio = (sum(before.values()) + biases) / (sum(left.values()) + biases)
+
+macs_before = sum(before[layer] * positions for layer, positions in POSITIONS.items())
+macs_left = sum(left[layer] * positions for layer, positions in POSITIONS.items())
+speedup = macs_before / macs_left
 print(f"compression ratio {ratio:.2f}, theoretical speedup {speedup:.2f}")
 
 # %% [markdown]
-# `course_lib.measure` does all this for any network. The same answers? (The clock is replayed from the list above.)
+# `course_lib.measure` does all this for any network. The same answers?
 
 # %%
-from course_lib.measure import compression_ratio, energy_pj, latency, parameter_count, stored_bytes, theoretical_speedup
+from course_lib.measure import compression_ratio, energy_pj, stored_bytes, theoretical_speedup
 
 assert layer_costs(convolution, (4, 7, 9))[0].macs == macs
 assert sum(cost.macs for cost in layer_costs(lenet, (1, 28, 28))) == lenet_macs
-assert stored_bytes(lenet) == len(data)
-replay = iter([now for ms in warm for now in (0.0, ms / 1000)])
-replayed = latency(lambda: None, clock=lambda: next(replay), warmup=0, runs=len(warm))
-assert abs(replayed.median_ms - statistics.median(warm)) < 1e-9
-assert abs(energy_pj(lenet_macs, dram_bytes=4 * words) - arithmetic - fetching) < 1
+assert stored_bytes(lenet) == len(file)
+assert abs(energy_pj(lenet_macs, dram_bytes=4 * lenet_words) - (arithmetic + fetching)) < 1
 assert compression_ratio(original, masked) == ratio
 assert theoretical_speedup(original, masked, (1, 8, 8)) == speedup
-print("the same MACs, bytes, milliseconds, picojoules and ratios")
+print("the same MACs, bytes, picojoules and ratios")
+
+# %% [markdown]
+# And the clock? `latency` reads `time.perf_counter` before and after each run. Give it a clock that replays our times:
+
+# %%
+from course_lib.measure import latency
+
+readings = []
+for ms in warm:
+    readings += [0.0, ms / 1000]  # seconds: when the run begins, and when it ends
+replayed = latency(lambda: None, clock=lambda: readings.pop(0), warmup=0, runs=len(warm))
+assert abs(replayed.median_ms - median) < 1e-9
+print(f"by hand {median:.3g} ms; latency says {replayed}")
 
 # %% [markdown]
 # **The price of a big model.** GPT-3 has 175 billion parameters and read 300 billion tokens (pieces of words). Just to
@@ -207,7 +266,8 @@ for number, bits in {"float32": 32, "float16": 16, "int8": 8, "4 bits": 4}.items
 # %%
 def price(operations, *, joules_per_operation, kg_co2_per_kwh, dollars_per_kwh):
     kwh = operations * joules_per_operation / 3.6e6
-    return f"{kwh:,.1f} kWh, {kwh * kg_co2_per_kwh:,.1f} kg of CO₂, {kwh * dollars_per_kwh:,.1f} dollars"
+    co2, money = kwh * kg_co2_per_kwh, kwh * dollars_per_kwh
+    return f"{kwh:,.1f} kWh, {co2:,.1f} kg of CO₂, {money:,.2f} dollars"
 
 
 ASSUMED = {"joules_per_operation": 1e-11, "kg_co2_per_kwh": 0.4, "dollars_per_kwh": 0.15}
@@ -217,7 +277,8 @@ print(f"a million answered tokens, 2·N operations each: {price(1e6 * 2 * PARAME
 
 # %% [markdown]
 # Training happens once, answering for ever. After how many answered tokens has inference cost more? The parameters
-# cancel: $6ND / 2N = 3D$. (`dearer`: small batches fetch the weights more often, so an operation may cost more.)
+# cancel: $6ND / 2N = 3D$. (Answers come in small batches, which fetch the weights more often. So an operation may be
+# *dearer* than in training.)
 
 # %%
 def break_even(tokens_trained, *, tokens_per_day, dearer):
@@ -230,30 +291,38 @@ for dearer in (1, 5):
 
 # %% [markdown]
 # **Memory.** Inference needs the parameters, and one layer's input and output at a time. Training with Adam needs the
-# parameters, their gradients and two running averages, and it keeps *activations* for the backward pass. Those are
-# measured here, by asking autograd what it keeps:
+# parameters, their gradients and two running averages, and it keeps *activations* (what layers put out) for the backward
+# pass. `saved_bytes` asks autograd what it keeps. The weights are part of that, so three copies are to be added:
 
 # %%
-from course_lib.measure import saved_bytes
+from course_lib.measure import parameter_count, saved_bytes
 
-BATCHES = [1, 8, 16, 32, 64]
 narrow = vgg(width=1 / 8)
-weights_kb = 4 * parameter_count(narrow) / 1000
-layer_kb = 2 * max(cost.activation_bytes for cost in layer_costs(narrow, (3, 32, 32))) / 1000  # input and output
-memory = {
-    "training": [4 * weights_kb + saved_bytes(lambda: narrow(torch.rand(batch, 3, 32, 32))) / 1000 for batch in BATCHES],
-    "inference": [weights_kb + layer_kb * batch for batch in BATCHES],
-}
-viz.curves(BATCHES, memory, xlabel="batch", ylabel="kilobytes", levels={"the parameters alone": weights_kb},
-           caption="A narrow VGG-16. Training starts at several times the parameters, and every image adds its activations.")  # fmt: skip
+parameters_mb = 4 * parameter_count(narrow) / 1e6  # 4 bytes each
+largest_mb = max(cost.activation_bytes for cost in layer_costs(narrow, (3, 32, 32))) / 1e6
+BATCHES = [1, 8, 16, 32, 64]
+training_mb, inference_mb = [], []
+for size in BATCHES:
+    images = torch.rand(size, 3, 32, 32)
+    training_mb.append(3 * parameters_mb + saved_bytes(lambda: narrow(images)) / 1e6)
+    inference_mb.append(parameters_mb + size * 2 * largest_mb)  # the largest input and output
+
+# %%
+viz.curves(
+    BATCHES,
+    {"training with Adam": training_mb, "inference": inference_mb},
+    xlabel="batch size (images)",
+    ylabel="memory (megabytes)",
+    levels={"the parameters alone": parameters_mb},
+    caption="A narrow VGG-16. Training starts at several times the parameters; every image adds.",
+)
 
 # %% [markdown]
-# `saved_bytes` also counts the weights that backward needs; that is a small constant. Lessons 13 and 14 make the steep
-# line flat.
+# Lessons 13 and 14 make the steep line flat.
 #
 # ## 4 · Play
 #
-# VGG-16, layer by layer: weights to the left, work to the right. Lock in the widget's question if you like, then:
+# VGG-16, layer by layer: weights to the left, work to the right. It begins with your bet; commit it, or skip it. Then:
 # 1. Press *Last three convolutions at 0.9*. Which ratio moves?
 # 2. Press *First two convolutions at 0.9*. Which one now?
 # 3. Can you reach a theoretical speedup of 2 while the compression ratio stays below 1.2?
@@ -266,53 +335,84 @@ cost_explorer(cifar)
 # %% [markdown]
 # ## 5 · Evidence
 #
-# **Where the weights are, and where the work is.** The same question for both forms of VGG-16:
+# **Where the weights are, and where the work is.** First for images of CIFAR's size, layer by layer:
 
 # %%
-def shares(costs, layers):  # of the parameters, of the MACs
-    chosen = costs[layers]
-    return [sum(getattr(c, what) for c in chosen) / sum(getattr(c, what) for c in costs) for what in ("parameters", "macs")]
+def total(costs, price):  # price: "parameters", "macs" or "activation_bytes"
+    return sum(getattr(cost, price) for cost in costs)
 
 
-imagenet = layer_costs(empty(vgg, form="imagenet", n_classes=1000), (3, 224, 224))
-last_cifar, last_imagenet = shares(cifar, slice(10, 13)), shares(imagenet, slice(10, 13))
-per_layer = [shares(cifar, slice(i, i + 1)) for i in range(len(cifar))]
+def percent(part, costs, price):
+    return 100 * total(part, price) / total(costs, price)
+
+
 viz.paired_bars(
-    NAMES, {"parameters": [100 * p for p, _ in per_layer], "MACs": [100 * m for _, m in per_layer]}, ylabel="percent of all",
-    caption="VGG-16 for CIFAR: its weights are at the end, its work is in the middle.",
-)  # fmt: skip
+    NAMES,
+    {
+        "parameters": [percent([layer], cifar, "parameters") for layer in cifar],
+        "MACs": [percent([layer], cifar, "macs") for layer in cifar],
+    },
+    ylabel="percent of the whole network",
+    caption="VGG-16 for CIFAR: the weights are at the end, the work is spread over the middle.",
+)
 
 # %% [markdown]
 # Five layers are of equal size. The last three work on images of 2×2 positions, the two before them on 4×4. Your bet:
 
 # %%
-bet.reveal(round(100 * last_cifar[1], 1), f"They hold {last_cifar[0]:.0%} of the weights.")
+cifar_weights = percent(cifar[10:13], cifar, "parameters")
+cifar_work = percent(cifar[10:13], cifar, "macs")
+bet.reveal(round(cifar_work, 1), f"They hold {cifar_weights:.0f} % of the weights.")
 
 # %% [markdown]
-# On ImageNet the same three layers are a small part of the weights, because three linear layers hold nine tenths of
-# them: a share belongs to a network *and* its data.
+# On ImageNet, three large linear layers follow. The same three convolutions:
+
+# %%
+imagenet = layer_costs(empty(vgg, form="imagenet", n_classes=1000), (3, 224, 224))
+imagenet_weights = percent(imagenet[10:13], imagenet, "parameters")
+imagenet_work = percent(imagenet[10:13], imagenet, "macs")
+linear_weights = percent(imagenet[13:], imagenet, "parameters")
+print(f"convolutions: {imagenet_weights:.0f} % of the weights, {imagenet_work:.0f} % of the MACs")
+print(f"linear layers: {linear_weights:.0f} % of the weights")
+
+# %% [markdown]
+# A share belongs to a network *and* its data.
 #
 # **Memory or arithmetic?** Weights come from DRAM once for each batch, activations go to SRAM and back. How much of the
 # energy is arithmetic?
 
 # %%
-def arithmetic_share(costs, batch):
-    parameters, macs = (sum(getattr(cost, what) for cost in costs) for what in ("parameters", "macs"))
-    activations = 2 * sum(cost.activation_bytes for cost in costs)  # written, then read
-    return energy_pj(macs) / energy_pj(macs, dram_bytes=4 * parameters / batch, sram_bytes=activations)
+def arithmetic_share(costs, batch_size):
+    macs = total(costs, "macs")
+    weight_bytes = 4 * total(costs, "parameters") / batch_size  # each example pays its part
+    activation_bytes = 2 * total(costs, "activation_bytes")  # written, then read
+    everything = energy_pj(macs, dram_bytes=weight_bytes, sram_bytes=activation_bytes)
+    return energy_pj(macs) / everything
 
 
-POWERS = [2**k for k in range(11)]
 lenet_costs = layer_costs(lenet, (1, 28, 28))
-energy = {name: [arithmetic_share(c, b) for b in POWERS] for name, c in (("LeNet-300-100", lenet_costs), ("VGG-16", cifar))}
-catch_up = next(batch for batch in range(1, 10_000) if arithmetic_share(lenet_costs, batch) >= 0.5)
-viz.curves(POWERS, energy, xlabel="batch", ylabel="arithmetic's share of the energy", percent=True, logx=True, levels={"half": 0.5},
-           caption="Linear layers need a large batch before arithmetic matters. Convolutions reuse each weight and need a small one.")  # fmt: skip
+catch_up = 1
+while arithmetic_share(lenet_costs, catch_up) < 0.5:
+    catch_up += 1
+print(f"LeNet-300-100: arithmetic is half of the energy from a batch of {catch_up} on")
+
+# %%
+SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+viz.curves(
+    SIZES,
+    {
+        "LeNet-300-100": [arithmetic_share(lenet_costs, size) for size in SIZES],
+        "VGG-16": [arithmetic_share(cifar, size) for size in SIZES],
+    },
+    xlabel="batch size (examples)",
+    ylabel="arithmetic's share of the energy",
+    percent=True, logx=True, levels={"half": 0.5},
+    caption="Convolutions use each weight many times; linear layers only once for each example.",
+)  # fmt: skip
 
 # %% [markdown]
 # **The same ratio, another speedup.** Five small CNNs, trained on five folds of the digits, lose six tenths of their
-# weights: the smallest over all layers, or the smallest of each layer (lesson 02 builds both). Which is better? It
-# depends on which price you ask about.
+# weights: the smallest of the whole network ("global"), or the smallest of each layer ("layer"). Lesson 02 builds both.
 
 # %%
 from course_lib.data import load
@@ -321,35 +421,57 @@ from course_lib.experiments.magnitude_pruning import pruned, test_accuracies, tr
 from course_lib.pruning import magnitude_scores, masks_from_scores
 
 folds = [load("digits", fold=fold) for fold in range(5)]
-nets = trained(small_cnn, folds, steps=300)
-SPARSITY, speedups = 0.6, {}
+cnns = trained(small_cnn, folds, steps=300)  # one for each fold
+
+# %%
+speedups = {}
 for scope in ("global", "layer"):
-    small = pruned(nets, [masks_from_scores(magnitude_scores(net), SPARSITY, scope=scope) for net in nets])
-    speedups[scope] = [theoretical_speedup(net, cut, (1, 8, 8)) for net, cut in zip(nets, small)]
-    ratios = summarise([compression_ratio(net, cut) for net, cut in zip(nets, small)])
-    right = summarise(test_accuracies(small, folds))
-    print(f"{scope:6}: compression ratio {ratios}, theoretical speedup {summarise(speedups[scope])}, accuracy {right:%}")
+    masks = [masks_from_scores(magnitude_scores(cnn), sparsity=0.6, scope=scope) for cnn in cnns]
+    cut = pruned(cnns, masks)
+    ratios = [compression_ratio(cnn, small) for cnn, small in zip(cnns, cut)]
+    speedups[scope] = [theoretical_speedup(cnn, small, (1, 8, 8)) for cnn, small in zip(cnns, cut)]
+    print(f"{scope}: compression ratio {summarise(ratios)}")
+    print(f"    theoretical speedup {summarise(speedups[scope])}")
+    print(f"    accuracy {summarise(test_accuracies(cut, folds)):%}")
 
 # %% [markdown]
-# **And the clock?** An MLP with nine tenths of its weights at zero, against the same MLP with fewer units and about as
-# many MACs left. Five seeds, batches of 32 images, each time divided by the dense network's.
+# At one compression ratio, one way keeps more accuracy and the other saves more work: the ratio alone hides a price.
+#
+# **And the clock?** A network of linear layers with nine tenths of its weights at zero, against one with fewer units and
+# about as many MACs left. Five seeds, batches of 32 images; each speedup is the dense network's time over the other's.
 
 # %%
 from course_lib.models import mlp
 
-def clock_ratios(seed):
-    torch.manual_seed(seed)
-    dense, narrow, x = mlp((784, 512, 512, 10)), mlp((784, 80, 80, 10)), torch.rand(32, 784)
-    before = latency(lambda: dense(x), runs=25).median_ms
-    with torch.no_grad():
-        for layer in dense[1::2]:
+
+def dense_and_zeros():
+    dense = mlp((784, 512, 512, 10))
+    zeros = copy.deepcopy(dense)
+    for layer in zeros:
+        if isinstance(layer, nn.Linear):
             layer.weight[torch.rand_like(layer.weight) < 0.9] = 0.0
-    zeros, small = (latency(lambda: net(x), runs=25).median_ms for net in (dense, narrow))
-    return theoretical_speedup(mlp((784, 512, 512, 10)), dense, (784,)), before / zeros, before / small
+    return dense, zeros
 
 
-with torch.no_grad():
-    promised, with_zeros, with_fewer = zip(*(clock_ratios(seed) for seed in range(5)))
+def time_of(network, images):
+    return latency(lambda: network(images), runs=25).median_ms
+
+
+# %%
+promised, with_zeros, with_fewer = [], [], []
+for seed in range(5):
+    torch.manual_seed(seed)
+    images = torch.rand(32, 784)
+    with torch.no_grad():
+        dense, zeros = dense_and_zeros()
+        fewer = mlp((784, 80, 80, 10))
+        dense_ms = time_of(dense, images)
+        with_zeros.append(dense_ms / time_of(zeros, images))
+        with_fewer.append(dense_ms / time_of(fewer, images))
+    promised.append(theoretical_speedup(dense, zeros, (784,)))
+print(f"promised {summarise(promised)}")
+print(f"zeros    {summarise(with_zeros)}")
+print(f"fewer    {summarise(with_fewer)}")
 
 # %% [markdown]
 # **Who counts right?** PyTorch has a counter of its own. It counts multiplies and adds one by one, so it should say
@@ -360,52 +482,83 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib.models import lenet_5
 
-def flops_of(model, input_shape):
+
+def torch_operations(network, input_shape):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, *input_shape))
+        network(torch.zeros(1, *input_shape))
     return counter.get_total_flops()
 
+
+grouped = nn.Sequential(nn.Conv2d(8, 16, 3, stride=2, groups=4), nn.Conv2d(16, 16, 5, groups=16))
+transposed = nn.Sequential(nn.ConvTranspose2d(8, 4, 3, stride=2), nn.Conv2d(4, 2, 3, dilation=2))
+
 # %%
-NETWORKS = [
-    (lenet, (1, 28, 28)), (lenet_5(), (1, 28, 28)), (original, (1, 8, 8)),
-    (vgg(width=1 / 4), (3, 32, 32)), (vgg("vgg11", width=1 / 4, batch_norm=True), (3, 32, 32)),
-    (vgg(form="imagenet", width=1 / 16), (3, 224, 224)),
-    (nn.Sequential(nn.Conv2d(8, 16, 3, stride=2, groups=4), nn.Conv2d(16, 16, 5, groups=16)), (8, 15, 12)),
-    (nn.Sequential(nn.ConvTranspose2d(8, 4, 3, stride=2), nn.Conv2d(4, 2, 3, dilation=2)), (8, 9, 9)),
+NETWORKS = {
+    "LeNet-300-100": (lenet, (1, 28, 28)),
+    "LeNet-5": (lenet_5(), (1, 28, 28)),
+    "small CNN": (original, (1, 8, 8)),
+    "narrow VGG-16": (vgg(width=1 / 4), (3, 32, 32)),
+    "VGG-11 with batch norm": (vgg("vgg11", width=1 / 4, batch_norm=True), (3, 32, 32)),
+    "narrow ImageNet VGG-16": (vgg(form="imagenet", width=1 / 16), (3, 224, 224)),
+    "grouped convolutions": (grouped, (8, 15, 12)),
+    "transposed convolution": (transposed, (8, 9, 9)),
+}
+our_macs, torch_counts = {}, {}
+for name, (candidate, shape) in NETWORKS.items():
+    our_macs[name] = total(layer_costs(candidate, shape), "macs")
+    torch_counts[name] = torch_operations(candidate.eval(), shape)
+    print(f"{name:23} {our_macs[name]:>11,} MACs, torch {torch_counts[name]:>11,} operations")
+
+# %% [markdown]
+# **Paper says / measured here.** The last of these cells fails if a claim does not hold. Claims about the clock are only
+# reported.
+
+# %%
+han_300 = round(2 * our_macs["LeNet-300-100"] / 1000)  # thousands of operations, two for a MAC
+han_5 = round(2 * our_macs["LeNet-5"] / 1000)
+agree = sum(2 * our_macs[name] == torch_counts[name] for name in NETWORKS)
+counting = [
+    Claim("operations of LeNet-300-100 and LeNet-5", "532K and 4586K (Han 2015)",
+          f"{han_300}K and {han_5}K", (han_300, han_5) == (532, 4586)),
+    Claim("training GPT-3 takes 6·N·D operations", "3.14e23 (Brown 2020)",
+          f"{training:.3g}", abs(training / 3.14e23 - 1) < 0.01),
+    Claim("our MACs are half of torch's operations", "",
+          f"{agree} of {len(NETWORKS)} networks", agree == len(NETWORKS)),
 ]  # fmt: skip
-counts = [(sum(c.macs for c in layer_costs(net, shape)), flops_of(net.eval(), shape)) for net, shape in NETWORKS]
-
-# %% [markdown]
-# **Paper says / measured here.** This cell fails if a claim does not hold. Claims about the clock are only reported.
 
 # %%
-han = [2 * counts[i][0] / 1000 for i in (0, 1)]  # thousands of operations
-gap = paired_difference(speedups["layer"], speedups["global"])
 traffic = fetching / arithmetic
-clock = [f"median {statistics.median(r):.2f} × ({min(r):.2f} to {max(r):.2f})" for r in (with_zeros, with_fewer)]
-agree = sum(2 * ours == theirs for ours, theirs in counts)
-both = [f"{p:.0%} of the weights, {m:.0%} of the MACs" for p, m in (last_cifar, last_imagenet)]
+prices = [
+    Claim("CIFAR: last three convolutions, half of the weights, under a tenth of the work", "",
+          f"{cifar_weights:.0f} % and {cifar_work:.0f} %",
+          abs(cifar_weights - 50) < 5 and cifar_work < 10),
+    Claim("ImageNet: the same layers do more than their share", "",
+          f"{imagenet_weights:.0f} % and {imagenet_work:.0f} %",
+          imagenet_weights < imagenet_work < 10),
+    Claim("one example through LeNet-300-100: fetching costs over 100 × the arithmetic",
+          "640 pJ against 3.7 (Han 2015)", f"{traffic:.0f} ×", traffic > 100),
+    Claim("… and arithmetic catches up only at a batch over 100", "",
+          f"at {catch_up}", catch_up > 100),
+]  # fmt: skip
 
 # %%
-evidence(
-    Claim("operations of LeNet-300-100 and LeNet-5 (two for a MAC)", "532K and 4586K (Han 2015)",
-          f"{han[0]:.0f}K and {han[1]:.0f}K", [round(k) for k in han] == [532, 4586]),
-    Claim("training GPT-3: 6·N·D operations", "3.14e23 (Brown 2020)", f"{training:.3g}", abs(training / 3.14e23 - 1) < 0.01),
-    Claim("CIFAR VGG-16, last three convolutions: half the weights, under a tenth of the work", "", both[0],
-          abs(last_cifar[0] - 0.5) < 0.05 and last_cifar[1] < 0.1),
-    Claim("ImageNet VGG-16: the same layers do more than their share", "", both[1], last_imagenet[0] < last_imagenet[1] < 0.1),
-    Claim("LeNet-300-100 at batch 1: fetching costs over 100 times the arithmetic", "640 pJ against 3.7 (Han 2015)", f"{traffic:.0f} ×", traffic > 100),
-    Claim("… and arithmetic catches up only at a batch over 100", "", f"at {catch_up}", catch_up > 100),
-    Claim("at one compression ratio, layer by layer gives more theoretical speedup than one global ranking", "order can flip (Blalock 2020)",
-          f"{gap} more", gap.low > 0),
-    Claim("our MACs are half of torch.utils.flop_counter's", "", f"{agree} of {len(counts)} networks", agree == len(counts)),
-    Claim(f"clock: zeros, promised {statistics.median(promised):.1f} ×", "", clock[0], None),
-    Claim("clock: fewer units instead", "", clock[1], None),
-)  # fmt: skip
+def median_and_range(values):
+    return f"median {statistics.median(values):.2f} × ({min(values):.2f} to {max(values):.2f})"
+
+
+promise = statistics.median(promised)
+gain = paired_difference(speedups["layer"], speedups["global"])
+speed = [
+    Claim("equal compression ratios, unequal theoretical speedups: layer by layer gains more",
+          "report both (Blalock 2020)", f"{gain} more", gain.low > 0),
+    Claim(f"clock: zeros, promised {promise:.1f} ×", "", median_and_range(with_zeros), None),
+    Claim("clock: fewer units instead", "", median_and_range(with_fewer), None),
+]  # fmt: skip
+evidence(*counting, *prices, *speed)
 
 # %% [markdown]
-# Han's table and ours agree to the digit, once a MAC is two operations. The zeros of an unstructured mask are worth what
-# the clock says, not what the formula promises; a network that really has fewer units is another matter (lesson 07).
+# Han's table and ours agree to the digit, once a MAC is two operations. Zeros scattered over a weight are worth what the
+# clock says, not what the formula promises; a network that really has fewer units is another matter (lesson 07).
 #
 # ## 6 · Where it fails
 #
@@ -420,34 +573,35 @@ LAYERS = {
     "depthwise 3×3, 256 ch., 64×64": (nn.Conv2d(256, 256, 3, padding=1, groups=256), (256, 64, 64)),
 }
 for name, (layer, shape) in LAYERS.items():
-    x, (cost,) = torch.randn(1, *shape), layer_costs(layer, shape)
+    cost = layer_costs(layer, shape)[0]
+    example = torch.randn(1, *shape)
     with torch.no_grad():
-        print(f"{name:31} {cost.parameters:>10,} parameters {cost.macs:>10,} MACs  {latency(lambda: layer(x))}")
+        time_taken = latency(lambda: layer(example))
+    print(f"{name:31} {cost.parameters:>9,} parameters, {cost.macs:,} MACs: {time_taken}")
 
 # %% [markdown]
-# What differs is how much must be fetched for each MAC: the linear layer and the late convolution use each weight once
-# or a few times, the depthwise one each pixel a few times. The clock waits for memory. So "fewer MACs" and "fewer
-# parameters" are both poor forecasts of "faster": measure.
+# (*Depthwise*: each channel has a filter of its own.) What differs is how much must be fetched for each MAC, and how well
+# the shape suits the processor. The linear layer uses each weight once, the late convolution four times, the depthwise
+# one each pixel nine times. So "fewer MACs" and "fewer parameters" are both poor forecasts of "faster": measure.
 #
 # **One number can be fooled.** The same work, timed thirty times; in one of them the computer did something else for a
 # tenth of a second.
 
 # %%
 layer, shape = LAYERS["3×3, 64 channels, 16×16 image"]
-x = torch.randn(1, *shape)
-pauses = iter([0.0] * 17 + [0.1] + [0.0] * 100)  # seconds; the first five calls warm up
-
-
-def disturbed():
-    layer(x)
-    time.sleep(next(pauses))
-
-
-clock_reads = []
+example = torch.randn(1, *shape)
+times_ms = []
 with torch.no_grad():
-    measured = latency(disturbed, clock=lambda: clock_reads.append(time.perf_counter()) or clock_reads[-1])
-times_ms = [1000 * (end - start) for start, end in zip(clock_reads[::2], clock_reads[1::2])]
-print(f"mean {statistics.fmean(times_ms):.2f} ms, standard deviation {statistics.stdev(times_ms):.2f} ms\nlatency: {measured}")
+    for run in range(30):
+        start = time.perf_counter()
+        layer(example)
+        if run == 17:
+            time.sleep(0.1)  # something else needs the computer
+        times_ms.append(1000 * (time.perf_counter() - start))
+mean, deviation = statistics.fmean(times_ms), statistics.stdev(times_ms)
+low, median, high = statistics.quantiles(times_ms, n=4)
+print(f"mean   {mean:.2f} ms, standard deviation {deviation:.2f} ms")
+print(f"median {median:.2f} ms, middle half within {high - low:.2f} ms")
 
 # %% [markdown]
 # **Counters have blind spots.** Ours listens to layers. A product written with `@` belongs to no layer. Where it uses a
@@ -461,7 +615,7 @@ import warnings
 class OwnWeight(nn.Module):
     def __init__(self):
         super().__init__()
-        self.matrix = nn.Parameter(torch.randn(16, 16))
+        self.matrix = nn.Parameter(torch.randn(16, 16))  # a parameter without a layer
 
     def forward(self, x):
         return x @ self.matrix
@@ -469,29 +623,32 @@ class OwnWeight(nn.Module):
 
 class Similarity(nn.Module):
     def forward(self, x):
-        return x @ x.mT
+        return x @ x.mT  # every row with every row, as attention does
 
 
 # %%
 for blind in (OwnWeight(), nn.Sequential(nn.Linear(16, 16), Similarity())):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        ours = sum(cost.macs for cost in layer_costs(blind, (10, 16)))
-    with FlopCounterMode(display=False) as counter:
-        blind(torch.randn(1, 10, 16))
-    print(f"ours {ours:,}, torch {counter.get_total_flops() // 2:,} MACs; warnings: {[str(w.message) for w in heard]}")
+        ours = total(layer_costs(blind, (10, 16)), "macs")
+    theirs = torch_operations(blind, (10, 16)) // 2
+    print(f"ours {ours:,} MACs, torch {theirs:,} MACs")
+    print("  warning:", heard[0].message if heard else "none")
 
 # %% [markdown]
 # ## 7 · In practice
 #
 # `torch.utils.flop_counter` listens to the operations themselves, so it sees every product, those of attention and of
-# the backward pass included. It needs a run, and like ours it does not see zeros.
+# the backward pass included. It needs a run, and it does not see zeros. Is backward really twice forward, as the price
+# of GPT-3 assumed? Nearly: the first layer needs no gradient for its input.
 
 # %%
-with FlopCounterMode(display=False) as counter:
-    small_cnn()(torch.randn(1, 1, 8, 8)).sum().backward()
-by_operation = {str(operation): flops for operation, flops in counter.get_flop_counts()["Global"].items()}
-print("forward and backward, in operations:", by_operation)
+with FlopCounterMode(display=False) as forward:
+    loss = small_cnn()(torch.randn(1, 1, 8, 8)).sum()
+with FlopCounterMode(display=False) as backward:
+    loss.backward()
+ahead, back = forward.get_total_flops(), backward.get_total_flops()
+print(f"forward {ahead:,} operations, backward {back:,}: {back / ahead:.2f} times as many")
 
 # %% [markdown]
 # `torch.profiler` tells where the time goes, operation by operation. Look here before you make anything faster:
@@ -502,16 +659,15 @@ import os
 os.environ["KINETO_LOG_LEVEL"] = "6"  # what stands below the profiler is to keep quiet
 from torch.profiler import ProfilerActivity, profile
 
-x = torch.randn(8, 3, 32, 32)
+images = torch.randn(8, 3, 32, 32)
 with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as seen:
-    cold(x)
-spent = sorted(seen.key_averages(), key=lambda event: -event.self_cpu_time_total)
-for event in spent[:5]:
+    network(images)
+events = sorted(seen.key_averages(), key=lambda event: event.self_cpu_time_total, reverse=True)
+for event in events[:5]:
     print(f"{event.key:32} {event.self_cpu_time_total / 1000:7.2f} ms in {event.count} calls")
 
 # %% [markdown]
-# At work you would also meet `torch.utils.benchmark` (latency, with warm-up and spread), fvcore's `FlopCountAnalysis`,
-# and, on a graphics card, `torch.cuda.synchronize()`: without it the clock stops before the work does.
+# At work you would also meet `torch.utils.benchmark` (latency, with warm-up and spread), and, on a graphics card, `torch.cuda.synchronize()`: without it the clock stops before the work does.
 #
 # ## 8 · Quiz
 

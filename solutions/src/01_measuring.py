@@ -44,7 +44,7 @@ def conv_macs(
     """Count the multiply-adds of a convolution for one image.
 
     Args:
-        in_channels, out_channels: channels of the input and of the output, both multiples of groups.
+        in_channels, out_channels: channels of input and output, both multiples of groups.
         kernel_size: side of the square kernel.
         height, width: size of the INPUT image, in pixels; kernel_size or more.
         stride: step of the kernel, 1 or more.
@@ -92,8 +92,9 @@ def compression_ratio(original: nn.Module, compressed: nn.Module) -> float:
     """Compare the size of a network before and after compression.
 
     Args:
-        original: the network before; all its parameters count, biases and norm layers included, zeros too.
-        compressed: the network after, masked, shrunk or both; its parameters count unless they are exactly zero.
+        original: the network before; all its parameters count: biases, norm layers, zeros too.
+        compressed: the network after, masked, shrunk or both; every parameter counts, of weights
+            and of biases, unless it is exactly zero.
 
     Returns:
         original / compressed, 1 or more for a network that became smaller.
@@ -136,14 +137,15 @@ def theoretical_speedup(macs: list[int], weights: list[Tensor]) -> float:
 
     Args:
         macs: multiply-adds of each layer of the DENSE network, for one example.
-        weights: each layer's weight after pruning, in the same order, any shape; a layer may be all zeros, the
-            network is not.
+        weights: each layer's weight after pruning, in the same order, any shape; a layer may be
+            all zeros, the network is not.
 
     Returns:
         MACs of the dense network / MACs on weights that are not zero, 1 or more.
 
     Example:
-        theoretical_speedup([900, 100], [torch.tensor([1.0, 0.0]), torch.tensor([0.0, -2.0])]) gives 2.0
+        half, all_left = torch.tensor([1.0, 0.0]), torch.tensor([3.0, -2.0])
+        theoretical_speedup([900, 50], [half, all_left]) gives 950 / (450 + 50) = 1.9
     """
     ### BEGIN SOLUTION
     left = 0.0
@@ -191,7 +193,8 @@ def layer_energy(macs: int, weight_bytes: int, activation_bytes: int, batch: int
         the energy for ONE example, in picojoules.
 
     Example:
-        layer_energy(macs=100, weight_bytes=400, activation_bytes=80, batch=10) gives 460 + 6400 + 100 = 6960.0
+        layer_energy(macs=100, weight_bytes=400, activation_bytes=80, batch=10) gives
+        460 + 6400 + 100 = 6960.0
     """
     ### BEGIN SOLUTION
     arithmetic = macs * (3.7 + 0.9)
@@ -218,17 +221,24 @@ check(layer_energy)
 # the computer did something else.
 
 # %% exercise=5
-def fair_latency(fn: Callable[[], object], clock: Callable[[], float], warmup: int, runs: int) -> float:
+def fair_latency(
+    fn: Callable[[], object],
+    clock: Callable[[], float],
+    warmup: int,
+    runs: int,
+) -> float:
     """Measure how long one call of a function takes.
 
     Args:
-        fn: the work, called without arguments; its result is ignored. Call it exactly warmup + runs times.
+        fn: the work, called without arguments; its result is ignored. Call it exactly
+            warmup + runs times.
         clock: called without arguments, returns the time in SECONDS, like time.perf_counter.
         warmup: calls that are made first and not timed, 0 or more.
         runs: calls that are timed, each by itself, 4 or more.
 
     Returns:
-        the median of the timed runs, in milliseconds; of an even number of runs, the mean of the two in the middle.
+        the median of the timed runs, in milliseconds; of an even number of runs, the mean of the
+        two in the middle.
 
     Example:
         runs that take 3, 2, 90 and 4 ms, after the warm-up, give 3.5

@@ -29,10 +29,12 @@ def main() -> None:
     rows: list[Row] = []
     for name in names:
         start = time.perf_counter()
-        rows += importlib.import_module(f"tests.benchmarks.{name}").run()
+        for row in importlib.import_module(f"tests.benchmarks.{name}").run():
+            rows.append(row)
+            print(f"  {row.what}: {row.ours:.3g} {row.unit}", flush=True)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+        save(rows)
     print_table(rows)
-    save(rows)
 
 
 def save(rows: list[Row]) -> None:

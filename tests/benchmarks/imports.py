@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterator
 
 from tests.benchmarks.side_by_side import Row, child
 
@@ -32,14 +33,12 @@ def measure(names: str, repetitions: int) -> dict:
     return {key: statistics.median(run[key] for run in runs) for key in ("torch", "added")} | {"heavy": runs[0]["heavy"]}
 
 
-def run(repetitions: int = 3) -> list[Row]:
+def run(repetitions: int = 3) -> Iterator[Row]:
     """One row for each group of rooms alone, and one for all of them."""
-    rows = []
     for what, names in {**ROOMS, "every room above": EVERYTHING}.items():
         got = measure(names, repetitions)
         heavy = f", brings {', '.join(got['heavy'])}" if got["heavy"] else ""
-        rows.append(Row(f"import {what}{heavy}", got["added"], "s", goal=0.3))
+        yield Row(f"import {what}{heavy}", got["added"], "s", goal=0.3)
     outside = measure("IPython ipywidgets", repetitions)
-    rows.append(Row("import torch, for comparison", outside["torch"], "s"))
-    rows.append(Row("import IPython and ipywidgets, for comparison (a kernel has IPython already)", outside["added"], "s"))
-    return rows
+    yield Row("import torch, for comparison", outside["torch"], "s")
+    yield Row("import IPython and ipywidgets, for comparison (a kernel has IPython already)", outside["added"], "s")
