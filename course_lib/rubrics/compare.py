@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from course_lib.rubrics.verbs import BuiltIn, ModelSpec
+
 
 def difference(expected: object, got: object, *, rtol: float, atol: float) -> str | None:
     """None where `got` equals `expected`, else a sentence that says where and how they differ.
@@ -95,5 +97,17 @@ def shown(value: object) -> str:
         if value.numel() <= 24:
             return str(value.tolist() if value.dtype == torch.bool else torch.round(value.double(), decimals=4).tolist())
         return f"a tensor of shape {tuple(value.shape)}"
-    text = "nothing (None): is a `return` missing?" if value is None else repr(value)
+    match value:
+        case None:
+            text = "nothing (None); perhaps a `return` is missing"
+        case ModelSpec(factory, keywords):
+            text = f"a network, {factory}({', '.join(f'{name}={item}' for name, item in keywords.items())})"
+        case BuiltIn(name):
+            text = f"a function, {name}"
+        case dict():
+            text = "{" + ", ".join(f"{key!r}: {shown(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            text = "[" + ", ".join(map(shown, value)) + "]"
+        case _:
+            text = repr(value)
     return text if len(text) <= 300 else text[:300] + " …"

@@ -49,7 +49,7 @@ def check_answer(
 
 def judge(exercise: Exercise, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Verdict:
     """The verdict over the outcomes of one seed's cases, wherever they were run."""
-    for number, (case, outcome) in enumerate(zip(cases, outcomes, strict=True)):
+    for case, outcome in zip(cases, outcomes, strict=True):
         if outcome.error == "NotImplementedError":
             return Verdict("not attempted")
         expected = run_case(exercise.reference, exercise.verb, case.inputs, trusted=True).value
@@ -62,7 +62,7 @@ def judge(exercise: Exercise, cases: Sequence[Case], outcomes: Sequence[Outcome]
                 ", ".join(shown(value) for value in case.inputs),
                 expected,
                 outcome.value,
-                named_mistake(exercise, cases, outcomes, number),
+                named_mistake(exercise, cases, outcomes),
             )
     return Verdict("passed")
 
@@ -80,19 +80,13 @@ def fault(exercise: Exercise, case: Case, outcome: Outcome, expected: object) ->
     return broken[0] if broken else None
 
 
-def named_mistake(
-    exercise: Exercise, cases: Sequence[Case], outcomes: Sequence[Outcome], failing: int
-) -> Mistake | None:
-    """The known mistake that gives the same results: on all cases, or at least on the one that failed."""
-    on_failing_case = None
+def named_mistake(exercise: Exercise, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Mistake | None:
+    """The known mistake that gives the same results on all cases: a wrong name would be worse than none."""
     for mistake in exercise.mistakes:
         wrong = [run_case(mistake.wrong, exercise.verb, case.inputs, trusted=True) for case in cases]
-        same = [same_outcome(exercise, one, other) for one, other in zip(wrong, outcomes, strict=True)]
-        if all(same):
+        if all(same_outcome(exercise, one, other) for one, other in zip(wrong, outcomes, strict=True)):
             return mistake
-        if same[failing] and on_failing_case is None:
-            on_failing_case = mistake
-    return on_failing_case
+    return None
 
 
 def same_outcome(exercise: Exercise, wrong: Outcome, got: Outcome) -> bool:

@@ -94,6 +94,19 @@ EXACT_MASK = Exercise(
             lambda weight, sparsity: ranked(weight.abs(), int(sparsity * weight.numel())),
         ),
         Mistake(
+            "ties the other way",
+            "Among equal magnitudes you removed those that come last. The first ones go: sort ascending, and stably.",
+            lambda weight, sparsity: ranked(weight.abs().flatten().flip(0), round(sparsity * weight.numel())).flip(0).view_as(weight),
+        ),
+        Mistake(
+            "positions taken for ranks",
+            "argsort gives the position of the smallest, the second smallest, …; it is not the rank of each weight. Use its "
+            "first entries as places to set False.",
+            lambda weight, sparsity: (
+                weight.abs().flatten().argsort(stable=True) >= round(sparsity * weight.numel())
+            ).view_as(weight),
+        ),
+        Mistake(
             "weights instead of a mask",
             "You returned the masked weights. A mask is a tensor of booleans: True where the weight stays.",
             lambda weight, sparsity: weight * ranked(weight.abs(), round(sparsity * weight.numel())),
@@ -118,18 +131,21 @@ def network_masks(parameters: dict[str, Tensor], sparsity: float, scope: str) ->
 
 
 def scope_cases(seed: int) -> list[Case]:
-    """A network whose layers have very different weights, under both scopes."""
+    """A network whose layers have very different weights, under both scopes; and one with equal magnitudes."""
     generator = torch.Generator().manual_seed(seed)
     parameters = {
         "hidden.weight": 0.1 * torch.randn(6, 8, generator=generator),
         "hidden.bias": 0.01 * torch.randn(6, generator=generator),
+        "norm.weight": torch.ones(6),
         "output.weight": torch.randn(3, 6, generator=generator),
         "output.bias": 0.01 * torch.randn(3, generator=generator),
     }
+    tied = {"first.weight": torch.full((2, 3), 0.5), "second.weight": torch.tensor([[0.5, -1.0], [2.0, -0.5]])}
     return [
         Case("two layers, sparsity 0.5, all weights ranked together", (parameters, 0.5, "global")),
         Case("two layers, sparsity 0.5, each layer on its own", (parameters, 0.5, "layer")),
         Case("two layers, sparsity 0.8, all weights ranked together", (parameters, 0.8, "global")),
+        Case("many equal magnitudes, sparsity 0.3, all weights ranked together", (tied, 0.3, "global")),
     ]
 
 
@@ -148,6 +164,20 @@ def mean_threshold(parameters: dict[str, Tensor], sparsity: float, scope: str) -
     weights = {name: parameter.abs() for name, parameter in parameters.items() if parameter.dim() > 1}
     threshold = sum(kth(weight, sparsity) for weight in weights.values()) / len(weights)
     return {name: weight > threshold for name, weight in weights.items()}
+
+
+def same_slice(parameters: dict[str, Tensor], sparsity: float, scope: str) -> dict[str, Tensor]:
+    weights = {name: parameter for name, parameter in parameters.items() if parameter.dim() > 1}
+    if scope == "layer":
+        return network_masks(parameters, sparsity, scope)
+    together = torch.cat([weight.flatten() for weight in weights.values()]).abs()
+    mask = ranked(together, round(sparsity * together.numel()))
+    return {name: mask[: weight.numel()].view_as(weight) for name, weight in weights.items()}
+
+
+def by_name(parameters: dict[str, Tensor], sparsity: float, scope: str) -> dict[str, Tensor]:
+    scores = {name: parameter.abs() for name, parameter in parameters.items() if "weight" in name}
+    return masks_from_scores(scores, sparsity, scope=scope)
 
 
 def signed_scope(parameters: dict[str, Tensor], sparsity: float, scope: str) -> dict[str, Tensor]:
@@ -182,6 +212,17 @@ SCOPE = Exercise(
             "biases in the count",
             "Biases took part in the ranking, so too few weights went. Leave them out before you rank.",
             biases_in_the_count,
+        ),
+        Mistake(
+            "chosen by name",
+            "You took every parameter with “weight” in its name: the scale of a norm layer has that name too. Go by the "
+            "number of dimensions.",
+            by_name,
+        ),
+        Mistake(
+            "the same slice for every layer",
+            "You cut the long mask from its beginning for each layer. Move on by the size of the layers before, or use .split().",
+            same_slice,
         ),
         Mistake(
             "averaged thresholds",
@@ -251,6 +292,11 @@ GRADIENT = Exercise(
             "signed product",
             "You kept the sign of w · ∂L/∂w: weights whose removal would lower the loss rank below useless ones. Take the absolute value.",
             scores_with(lambda w, g: w * g),
+        ),
+        Mistake(
+            "sign of the weight kept",
+            "You took the absolute value of the gradient only: w · |∂L/∂w| is negative for negative weights.",
+            scores_with(lambda w, g: w * g.abs()),
         ),
         Mistake(
             "squared",
@@ -346,6 +392,16 @@ GROUPS = Exercise(
             grouped_by(lambda w, dims: w.pow(2).sum(dims).sqrt()),
         ),
         Mistake(
+            "always by filter",
+            "You gave one score per filter for both granularities. Look at the second argument.",
+            grouped_by(lambda w, dims: w.abs().mean(dims), dims={"kernel": (1, 2, 3), "filter": (1, 2, 3)}),
+        ),
+        Mistake(
+            "always by kernel",
+            "You gave one score per kernel for both granularities. Look at the second argument.",
+            grouped_by(lambda w, dims: w.abs().mean(dims), dims={"kernel": (2, 3), "filter": (2, 3)}),
+        ),
+        Mistake(
             "kernel and filter swapped",
             "A kernel is the weights between one input and one output channel, (out, in) of them; a filter is all kernels of one output.",
             grouped_by(lambda w, dims: w.abs().mean(dims), dims={"filter": (2, 3), "kernel": (1, 2, 3)}),
@@ -388,17 +444,20 @@ def descent_cases(seed: int) -> list[Case]:
 
 def descent(
     *, start: bool = True, each: bool = True, end: bool = False, on_gradient: bool = False, invert: bool = False,
-    forget: bool = False, uphill: bool = False,
+    forget: bool = False, uphill: bool = False, rest: bool = False, average: bool = False, late: bool = False,
 ) -> Callable:  # fmt: skip
     """A variant of the loop: where the mask is applied, and what happens to the velocity."""
 
     def run(weight, velocity, mask, gradient, steps, lr, momentum):
         mask = ~mask if invert else mask
+        velocity = torch.zeros_like(velocity) if rest else velocity
         weight = weight * mask if start else weight.clone()
         for _ in range(steps):
             slope = gradient(weight) * mask if on_gradient else gradient(weight)
-            velocity = slope if forget else momentum * velocity + slope
-            weight = weight + lr * velocity if uphill else weight - lr * velocity
+            before = velocity
+            velocity = slope if forget else momentum * velocity + (1 - momentum if average else 1) * slope
+            move = lr * (before if late else velocity)
+            weight = weight + move if uphill else weight - move
             weight = weight * mask if each else weight
         return weight * mask if end else weight
 
@@ -442,6 +501,21 @@ MOMENTUM = Exercise(
             descent(invert=True),
         ),
         Mistake(
+            "starts from rest",
+            "You threw the given velocity away. It is the memory of the training so far: go on from it.",
+            descent(rest=True),
+        ),
+        Mistake(
+            "averaged gradient",
+            "You weighted the gradient by 1 − momentum. Here it is added whole: velocity = momentum · velocity + gradient.",
+            descent(average=True),
+        ),
+        Mistake(
+            "steps before it looks",
+            "You moved the weight with the old velocity. First update the velocity with the new gradient, then step.",
+            descent(late=True),
+        ),
+        Mistake(
             "momentum lost",
             "You stepped along the gradient alone. The velocity is momentum · velocity + gradient.",
             descent(forget=True),
@@ -474,7 +548,7 @@ QUIZ = (
     Question(
         "Why does a global threshold beat the same fraction in every layer at high sparsity?",
         {
-            "Layers differ in how much they can spare": "The large first layer has many spare weights, the small last one hardly any: one ranking finds that out.",
+            "Layers differ in how much they can spare": "A large layer can spare many of its weights, the small last one few: one ranking finds that out.",
             "It removes more weights": "Both remove exactly the same number; only the places differ.",
             "It is faster to compute": "Speed has nothing to do with accuracy, and one big ranking is not faster.",
         },

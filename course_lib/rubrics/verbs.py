@@ -75,7 +75,7 @@ def run_case(function: Callable, verb: str, inputs: tuple, *, trusted: bool = Fa
 
     `trusted` is for the rubric's own functions: they may use the library.
 
-    >>> run_case(lambda x: x + 1, "call", (torch.tensor(1),)).value
+    >>> run_case(lambda x: x + 1, "call", (torch.tensor(1),), trusted=True).value
     tensor(2)
     """
     shared: dict = {}

@@ -49,10 +49,13 @@ def curves(
             raise CourseError(f"The series {label!r} has {len(values)} values for {len(x)} positions.")
         means, spreads = [mean_of(v) for v in values], [getattr(v, "sd", 0.0) for v in values]
         style = {"color": CYCLE[number % len(CYCLE)], "marker": MARKERS[number % len(MARKERS)]}
-        axes.errorbar(x, means, yerr=spreads, label=label, capsize=2.5, markersize=4.5, linewidth=1.5, **style)
+        bars = spreads if any(spreads) else None
+        axes.errorbar(x, means, yerr=bars, label=label, capsize=2.5, markersize=4.5, linewidth=1.5, **style)
     for label, height in (levels or {}).items():
         axes.axhline(height, color=GREY, linestyle="--", linewidth=1, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if logx else "linear")
+    if len(x) <= 10 and all(float(place).is_integer() for place in x) and not logx:
+        axes.set_xticks(list(x))
     if percent:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     axes.legend(fontsize=9, frameon=False)

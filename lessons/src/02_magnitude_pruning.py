@@ -121,7 +121,8 @@ print(f"the same mask; sparsity {sparsity_of(ours):.3f}")
 # %% [markdown]
 # **Other scores.** Size is one opinion about importance. Three more, each a dictionary of the same shape:
 # - *gradient × weight*: to first order, removing a weight changes the loss by $|w \cdot \partial L / \partial w|$;
-# - *activity*: how often the unit that a weight feeds is above zero; a silent unit can go with all its weights;
+# - *activity*: how often the unit that a weight feeds is above zero; a silent unit can go with all its weights (the
+#   classes of the output layer always stay);
 # - *random*: the control. A method that does not beat it has shown nothing.
 
 # %%
@@ -154,15 +155,15 @@ for scope in ("global", "layer"):
 from course_lib.models import small_cnn
 
 torch.manual_seed(0)
-convolution = small_cnn(folds[0].input_shape)[3].weight  # (32, 16, 3, 3)
+convolution = small_cnn(folds[0].input_shape)[3].weight  # (32, 16, 3, 3), not trained
 kept = {
-    granularity: masks_from_scores({"w": convolution.abs()}, 0.5, granularity=granularity)["w"][:8, :8]
+    granularity: masks_from_scores({"w": convolution.abs()}, 0.5, granularity=granularity)["w"][:16, :8]
     for granularity in ("weight", "vector", "kernel", "filter")
 }
 viz.images(
-    {name: m.permute(0, 2, 1, 3).reshape(24, 24).float() for name, m in kept.items()},
-    caption="Half of the weights gone, in ever larger groups. A row of 3×3 blocks is one filter.",
-    alt="Four masks of 24 by 24 pixels: single pixels, rows of three, blocks, whole rows of blocks.",
+    {name: m.permute(0, 2, 1, 3).reshape(48, 24).float() for name, m in kept.items()},
+    caption="Black stays, white goes, in ever larger groups (16 of 32 filters; each row of blocks is one).",
+    alt="Four masks of 48 by 24 pixels: single pixels, rows of three, blocks, whole rows of blocks.",
 )  # fmt: skip
 
 # %% [markdown]
@@ -189,9 +190,9 @@ print(f"retrained: {evaluate(net, folds[0].test).accuracy:.1%}")
 #
 # Drag the threshold on the histogram: it is your network, `nets[0]`. Watch three things.
 # 1. Which pixels lose their weights first? (Hint: what is at the left and right edge of every digit?) The paper's figure
-#    4 shows the same on MNIST. It takes the small L2 penalty these networks were trained with: a weight that nothing
-#    asks for shrinks to zero. With `decay=0` in `trained(...)` it would stay where it started.
-# 2. Where is the knee of the accuracy?
+#    4 shows the same on MNIST. It takes the small L2 penalty these networks were trained with (every weight is pulled
+#    towards zero a little): a weight that nothing asks for shrinks away. With `decay=0` in `trained(...)` it would stay where it started.
+# 2. Where is the knee, the place where accuracy begins to fall?
 # 3. Switch the scope at a sparsity of 0.9: which layer pays?
 
 # %% tags=["setup", "widget"]
@@ -220,12 +221,12 @@ plain = {name: [accuracies(score_of, level) for level in LEVELS] for name, score
 viz.curves(
     LEVELS, {name: [summarise(trials) for trials in rows] for name, rows in plain.items()},
     xlabel="sparsity", ylabel="test accuracy", levels={"dense": summarise(dense).mean}, percent=True,
-    caption="Magnitude keeps its accuracy longest. Random falls at once.",
+    caption="Magnitude keeps its accuracy longest; activity falls even below random.",
 )  # fmt: skip
 
 # %% [markdown]
-# Two surprises. *Gradient × weight*, which sounds wiser, loses to plain size: at the end of training the gradients are
-# small and noisy, so their product says little (lesson 04 goes one derivative further). And *activity* can lose even to
+# Two surprises. *Gradient × weight*, which sounds wiser, loses to plain size: a first-order estimate holds for small
+# changes, and removing a weight is a large one (lesson 04 goes one derivative further). And *activity* can lose even to
 # random, because it takes all weights of a unit at once: a coarse cut. More on that below.
 #
 # **With retraining, and in rounds.** Each network is cut and then trained for 300 steps with its mask. "In rounds" does
@@ -249,7 +250,7 @@ viz.curves(
 )  # fmt: skip
 
 # %% [markdown]
-# The last round has had six times 300 steps of training, the single cut only 300. **Is it the rounds, or just the
+# By its last round a network has been retrained once for every point of the curve, the single cut only once. **Is it the rounds, or just the
 # training?** The control: one cut to 0.99, then as many steps as all six rounds had together.
 
 # %%
@@ -287,7 +288,7 @@ grain = {
 viz.curves(
     SHARES, {name: [summarise(trials) for trials in rows] for name, rows in grain.items()},
     xlabel="sparsity", ylabel="test accuracy", levels={"dense": summarise(dense_cnn).mean}, percent=True,
-    caption="The larger the groups, the sooner the accuracy falls (small CNN, no retraining).",
+    caption="Single weights last longest, whole filters fall first (small CNN, no retraining).",
 )  # fmt: skip
 
 # %% [markdown]
@@ -338,7 +339,8 @@ bet_retrained.reveal(100 * knee, "The highest level measured above that costs at
 # %% [markdown]
 # ## 6 · Where it fails
 #
-# **Zeros are not savings.** A zero in a dense tensor is stored in four bytes and multiplied like any other number:
+# **Zeros are not savings**, as long as the tensor stays dense: a zero is stored in four bytes and multiplied like any
+# other number.
 
 # %%
 from course_lib.measure import latency, stored_bytes
@@ -406,7 +408,7 @@ print("the same weights as ours:", same)
 
 # %% [markdown]
 # **Do zeros ever pay by themselves?** Stored sparsely (CSR: only the non-zeros, with their places) they can, when there
-# are very many of them. Where is the break-even on your computer?
+# are enough of them. Where is the break-even on your computer?
 
 # %%
 import warnings

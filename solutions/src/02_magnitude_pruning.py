@@ -123,7 +123,7 @@ def gradient_criterion(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tens
         y: labels (batch,), int64.
 
     Returns:
-        parameter name (as in model.named_parameters()) -> score of the weight's shape, detached from the graph; only
+        parameter name (as in model.named_parameters()) -> score of the weight's shape; only
         for parameters with two or more dimensions.
     """
     ### BEGIN SOLUTION
