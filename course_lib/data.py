@@ -99,7 +99,9 @@ def read_digits() -> np.ndarray:
     """The table inside scikit-learn, (1797, 65) float32, without importing scikit-learn, which takes seconds."""
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
-        raise CourseError("scikit-learn, which carries the digits, is not installed: run `uv sync` in the course's folder.")
+        raise CourseError(
+            "scikit-learn, which carries the digits, is not installed: run `uv sync` in the course's folder."
+        )
     return np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",", dtype=np.float32)
 
 

@@ -113,7 +113,9 @@ class Claim:
     @property
     def verdict(self) -> str:
         """The last column, in words."""
-        return {True: "holds", False: "DOES NOT HOLD", None: "reported"}[None if self.holds is None else bool(self.holds)]
+        return {True: "holds", False: "DOES NOT HOLD", None: "reported"}[
+            None if self.holds is None else bool(self.holds)
+        ]
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,15 @@ class Evidence:
         return [(claim.says, claim.paper or "–", str(claim.measured), claim.verdict) for claim in self.claims]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{says} | paper: {paper} | measured: {got} | {verdict}" for says, paper, got, verdict in self.rows())
+        return "\n".join(
+            f"{says} | paper: {paper} | measured: {got} | {verdict}" for says, paper, got, verdict in self.rows()
+        )
 
     def _repr_html_(self) -> str:
         def cells(row: Sequence[str], tag: str) -> str:
-            return "".join(f'<{tag} style="text-align:left;vertical-align:top">{html.escape(cell)}</{tag}>' for cell in row)
+            return "".join(
+                f'<{tag} style="text-align:left;vertical-align:top">{html.escape(cell)}</{tag}>' for cell in row
+            )
 
         head = cells(("claim", "paper says", "measured here", "verdict"), "th")
         body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows())

@@ -51,7 +51,9 @@ def progress_line(lesson: int) -> str:
     if not exercises:
         return "This lesson has no exercises yet."
     done = [store().passed(exercise.id) for exercise in exercises]
-    marks = " ".join(f"{'●' if passed else '○'} {exercise.id}" for exercise, passed in zip(exercises, done, strict=True))
+    marks = " ".join(
+        f"{'●' if passed else '○'} {exercise.id}" for exercise, passed in zip(exercises, done, strict=True)
+    )
     return f"Exercises passed: {sum(done)} of {len(done)}   {marks}"
 
 

@@ -75,7 +75,10 @@ def course_map(done: Collection[int] = ()) -> str:
     for row, part in enumerate(parts):
         entries = [entry for entry in OUTLINE if entry.part == part]
         boxes.append(part_label(part, 12 + ROW * row))
-        boxes += [box(entry, LEFT + column * (BOX[0] + GAP), 8 + ROW * row, entry.number in done) for column, entry in enumerate(entries)]
+        boxes += [
+            box(entry, LEFT + column * (BOX[0] + GAP), 8 + ROW * row, entry.number in done)
+            for column, entry in enumerate(entries)
+        ]
     said = html.escape(map_in_words(done), quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{said}" '
@@ -130,7 +133,10 @@ def map_in_words(done: Collection[int]) -> str:
     """The map for who cannot see it."""
     parts = dict.fromkeys(entry.part for entry in OUTLINE)
     told = [
-        f"{part}: " + ", ".join(f"{e.number:02} {e.title}{' (done)' if e.number in done else ''}" for e in OUTLINE if e.part == part)
+        f"{part}: "
+        + ", ".join(
+            f"{e.number:02} {e.title}{' (done)' if e.number in done else ''}" for e in OUTLINE if e.part == part
+        )
         for part in parts
     ]
     return "Map of the course. " + "; ".join(told) + "."
@@ -148,6 +154,10 @@ def savings_table(done: Collection[int] = ()) -> str:
     for entry in OUTLINE:
         if entry.saves:
             cells = (entry.saves, entry.when) if entry.number in done else ("?", "?")
-            rows.append("".join(f'<td style="text-align:left">{cell}</td>' for cell in (f"{entry.number:02} {entry.title}", *cells)))
+            rows.append(
+                "".join(
+                    f'<td style="text-align:left">{cell}</td>' for cell in (f"{entry.number:02} {entry.title}", *cells)
+                )
+            )
     head = "".join(f'<th style="text-align:left">{name}</th>' for name in ("technique", "what it saves", "when"))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"

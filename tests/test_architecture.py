@@ -26,17 +26,26 @@ PUBLIC_ROOMS = ["data", "models", "measure", "training", "pruning", "evidence", 
 def test_import_contracts() -> None:
     """Arrows run one way; pyproject.toml says which."""
     done = subprocess.run(
-        [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
 
 def test_ruff() -> None:
     """One style."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache", "."],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
@@ -64,13 +73,17 @@ def public_functions() -> list[tuple[str, object]]:
     for room in PUBLIC_ROOMS:
         module = importlib.import_module(f"course_lib.{room}")
         names = getattr(module, "__all__", None) or [
-            name for name, value in vars(module).items() if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
         ]
         found += [(f"{room}.{name}", getattr(module, name)) for name in names]
     return [(name, value) for name, value in found if callable(value)]
 
 
-@pytest.mark.parametrize(("name", "value"), public_functions(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "value"), public_functions(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_public_name_is_documented(name: str, value: object) -> None:
     """Every public name has a docstring; every exported function an example and the lesson that teaches it."""
     text = inspect.getdoc(value)
@@ -126,12 +139,22 @@ def test_readme_names_every_lesson() -> None:
         assert f"lessons/{stem}.ipynb" in text
 
 
-TRACES = re.compile("py" + r"pi\.org|python" + r"hosted\.org|registry\.np" + r"mjs|deb\.deb" + r"ian\.org|/ro" + r"ot/|/wo" + r"rk/(main|shared)")
+TRACES = re.compile(
+    "py"
+    + r"pi\.org|python"
+    + r"hosted\.org|registry\.np"
+    + r"mjs|deb\.deb"
+    + r"ian\.org|/ro"
+    + r"ot/|/wo"
+    + r"rk/(main|shared)"
+)
 
 
 def test_no_trace_of_a_machine() -> None:
     """No registry's host and no path of the machine that built a notebook stands in a tracked file."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
     for name in listed.stdout.splitlines():
         path = REPOSITORY / name
         if path.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".svg", ".js", ".css"} and path.exists():

@@ -25,18 +25,28 @@ def answer(source: str, name: str = "magnitude_mask"):
 
 
 RIGHT = answer(solution_source("2.1"))
-WRONG = answer("def magnitude_mask(w, s):\n    k = max(1, round(s * w.numel()))\n    return w.abs() > w.abs().flatten().kthvalue(k).values")
+WRONG = answer(
+    "def magnitude_mask(w, s):\n    k = max(1, round(s * w.numel()))\n    return w.abs() > w.abs().flatten().kthvalue(k).values"
+)
 STUB = answer("def magnitude_mask(w, s):\n    raise NotImplementedError('Exercise 2.1')")
 
 
 def test_four_outcomes() -> None:
     """Passed, failed with the mistake named, raised, not attempted; each says so in its first line."""
     raised = answer("def magnitude_mask(w, s):\n    return w.foo")
-    for function, status, word in ((RIGHT, "passed", "Passed"), (STUB, "not attempted", "Not attempted"), (raised, "raised", "error")):
+    for function, status, word in (
+        (RIGHT, "passed", "Passed"),
+        (STUB, "not attempted", "Not attempted"),
+        (raised, "raised", "error"),
+    ):
         card = check(function)
         assert card.status == status
         assert word in card.heading
-    failed = check(answer("def magnitude_mask(w, s):\n    k = round(s * w.numel())\n    return w.abs() > (w.abs().flatten().sort().values[k - 1] if k else -1)"))
+    failed = check(
+        answer(
+            "def magnitude_mask(w, s):\n    k = round(s * w.numel())\n    return w.abs() > (w.abs().flatten().sort().values[k - 1] if k else -1)"
+        )
+    )
     assert failed.status == "failed"
     assert failed.mistake == "ties over-prune"
     assert "Rank the weights" in repr(failed)

@@ -39,9 +39,16 @@ def test_the_digits_are_those_of_scikit_learn():
     from sklearn.datasets import load_digits
 
     table = load_digits()
-    everything = sorted((image.tobytes(), int(label)) for image, label in zip((table.data / 16).astype("float32"), table.target, strict=True))
+    everything = sorted(
+        (image.tobytes(), int(label))
+        for image, label in zip((table.data / 16).astype("float32"), table.target, strict=True)
+    )
     data = load("digits", fold=2)
-    ours = [(image.numpy().tobytes(), int(label)) for part in PARTS for image, label in zip(getattr(data, part).x, getattr(data, part).y, strict=True)]
+    ours = [
+        (image.numpy().tobytes(), int(label))
+        for part in PARTS
+        for image, label in zip(getattr(data, part).x, getattr(data, part).y, strict=True)
+    ]
     assert sorted(ours) == everything
     assert len(ours) == 1797
 
@@ -131,7 +138,13 @@ def test_a_truncated_file_is_named_damaged_and_never_half_used(name, left, tmp_p
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(CourseError, match="'mnist' cannot be read") as caught:
         load("mnist", folder=tmp_path)
-    for words in (str(tmp_path), "damaged or incomplete", "Delete damaged files", "course data mnist", "load('digits')"):
+    for words in (
+        str(tmp_path),
+        "damaged or incomplete",
+        "Delete damaged files",
+        "course data mnist",
+        "load('digits')",
+    ):
         assert words in str(caught.value)
 
 

@@ -15,9 +15,16 @@ from course_lib.evidence import Claim, ClaimDoesNotHold, Summary, evidence, pair
 def test_mean_and_spread_are_numpys():
     values = [0.91, 0.93, 0.9, 0.97]
     summary = summarise(values)
-    assert (summary.mean, summary.sd, summary.n) == (pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)), 4)
+    assert (summary.mean, summary.sd, summary.n) == (
+        pytest.approx(np.mean(values)),
+        pytest.approx(np.std(values, ddof=1)),
+        4,
+    )
     assert summary.standard_error == pytest.approx(summary.sd / 2)
-    assert (summary.low, summary.high) == (pytest.approx(summary.mean - summary.sd), pytest.approx(summary.mean + summary.sd))
+    assert (summary.low, summary.high) == (
+        pytest.approx(summary.mean - summary.sd),
+        pytest.approx(summary.mean + summary.sd),
+    )
     assert summarise(torch.tensor(values)).mean == pytest.approx(summary.mean)
 
 

@@ -174,7 +174,9 @@ def test_speedup_weighs_layers_by_their_work_not_their_weights():
         masked[0].weight.zero_()  # 144 of 6,032 weights, but 9,216 of 84,224 MACs
     masked[0].weight.data[0, 0, 0, 0] = 1.0
     costs = [cost.macs for cost in layer_costs(dense, (1, 8, 8))]
-    assert theoretical_speedup(dense, masked, (1, 8, 8)) == pytest.approx(sum(costs) / (sum(costs[1:]) + costs[0] / 144))
+    assert theoretical_speedup(dense, masked, (1, 8, 8)) == pytest.approx(
+        sum(costs) / (sum(costs[1:]) + costs[0] / 144)
+    )
 
 
 def test_nothing_left_is_refused():
@@ -278,7 +280,11 @@ def test_energy_is_the_sum_of_its_parts():
 
 @pytest.mark.parametrize(
     ("keywords", "words"),
-    [({"macs": -1}, "macs counts something"), ({"macs": 1, "dram_bytes": -4}, "dram_bytes"), ({"macs": 1, "number": "int4"}, "'float32' or")],
+    [
+        ({"macs": -1}, "macs counts something"),
+        ({"macs": 1, "dram_bytes": -4}, "dram_bytes"),
+        ({"macs": 1, "number": "int4"}, "'float32' or"),
+    ],
 )
 def test_energy_refuses(keywords, words):
     with pytest.raises(CourseError, match=words):

@@ -46,7 +46,9 @@ def test_the_last_three_convolutions_hold_half_the_weights_and_a_tenth_of_the_wo
     convs = [cost for cost in layer_costs(model, CIFAR) if "." not in cost.name and cost.activation_bytes > 40]
     assert len(convs) == 13
     total = sum(cost.macs for cost in layer_costs(model, CIFAR))
-    assert sum(weights_of(model.get_submodule(cost.name)) for cost in convs[-3:]) / weights_of(model) == pytest.approx(0.481, abs=5e-4)
+    assert sum(weights_of(model.get_submodule(cost.name)) for cost in convs[-3:]) / weights_of(model) == pytest.approx(
+        0.481, abs=5e-4
+    )
     assert sum(cost.macs for cost in convs[-3:]) / total == pytest.approx(0.0904, abs=5e-5)
 
 

@@ -36,7 +36,9 @@ AWKWARD = [0.0, -0.0, 1.0, 1.0, -1.0, -2.5, 1e-45, -1e-45, 1e-40, 2e38, -2e38]
 
 def numbers(width: int = 32) -> st.SearchStrategy[float]:
     """Finite floats, every other one from a handful, so that ties abound."""
-    return st.sampled_from([float(np.float32(number)) for number in AWKWARD]) | st.floats(-(2.0**100), 2.0**100, width=width)
+    return st.sampled_from([float(np.float32(number)) for number in AWKWARD]) | st.floats(
+        -(2.0**100), 2.0**100, width=width
+    )
 
 
 @st.composite
@@ -70,7 +72,9 @@ def test_global_masks_drop_the_lowest_by_rank_and_of_equals_the_first(scores, sp
     n = sum(score.numel() for score in scores.values())
     assert list(masks) == list(scores)
     assert all(mask.dtype == torch.bool and mask.shape == scores[name].shape for name, mask in masks.items())
-    np.testing.assert_array_equal(joined(masks.values()), lowest_by_stable_sort(list(scores.values()), round(sparsity * n)))
+    np.testing.assert_array_equal(
+        joined(masks.values()), lowest_by_stable_sort(list(scores.values()), round(sparsity * n))
+    )
 
 
 @QUICK
@@ -157,7 +161,9 @@ def test_without_ties_the_masks_are_those_of_torch(sparsity):
     model = small_cnn()
     order = torch.randperm(sum(weight.numel() for weight in prunable(model).values())) + 1.0
     with torch.no_grad():
-        for weight, values in zip(prunable(model).values(), order.split([w.numel() for w in prunable(model).values()]), strict=True):
+        for weight, values in zip(
+            prunable(model).values(), order.split([w.numel() for w in prunable(model).values()]), strict=True
+        ):
             weight.copy_(values.view_as(weight) * torch.randn_like(weight).sign())
     ours = masks_from_scores(magnitude_scores(model), sparsity)
     layers = [(layer, "weight") for layer in model if isinstance(layer, nn.Conv2d | nn.Linear)]
@@ -228,7 +234,12 @@ class Shared(nn.Module):
 def test_a_shared_weight_is_scored_and_pruned_once():
     torch.manual_seed(0)
     model, x, y = Shared(), torch.randn(6, 4), torch.randint(4, (6,))
-    for scores in (magnitude_scores(model), random_scores(model), gradient_scores(model, x, y), activity_scores(model, x)):
+    for scores in (
+        magnitude_scores(model),
+        random_scores(model),
+        gradient_scores(model, x, y),
+        activity_scores(model, x),
+    ):
         assert list(scores) == ["first.weight"]
     F.cross_entropy(model(x), y).backward()
     by_autograd = (model.first.weight * model.first.weight.grad).abs()
@@ -275,8 +286,14 @@ ONE = {"w": torch.ones(4)}
         (lambda: masks_from_scores(ONE, 0.5, granularity="row"), "granularity must be 'weight'"),
         (lambda: prunable(nn.ReLU()), "ReLU has no linear or convolutional layer"),
         (lambda: magnitude_scores(nn.BatchNorm2d(3)), "nothing to prune"),
-        (lambda: apply_masks_(nn.Linear(2, 1), {"wieght": torch.ones(1, 2).bool()}), "no parameter 'wieght'. It has: weight, bias"),
-        (lambda: apply_masks_(nn.Linear(2, 1), {"weight": torch.ones(2, 1).bool()}), r"shape \(2, 1\), the parameter \(1, 2\)"),
+        (
+            lambda: apply_masks_(nn.Linear(2, 1), {"wieght": torch.ones(1, 2).bool()}),
+            "no parameter 'wieght'. It has: weight, bias",
+        ),
+        (
+            lambda: apply_masks_(nn.Linear(2, 1), {"weight": torch.ones(2, 1).bool()}),
+            r"shape \(2, 1\), the parameter \(1, 2\)",
+        ),
         (lambda: apply_masks_(nn.Linear(2, 1), {"weight": torch.ones(1, 2)}), "not bool"),
         (lambda: sparsity_of({}), "cover no weight"),
     ],

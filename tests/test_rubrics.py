@@ -61,7 +61,9 @@ def test_stub_is_not_attempted(exercise: Exercise) -> None:
     assert check_answer(exercise, stub).status == "not attempted"
 
 
-@pytest.mark.parametrize(("exercise", "mistake"), MISTAKES, ids=lambda value: getattr(value, "id", getattr(value, "name", "")))
+@pytest.mark.parametrize(
+    ("exercise", "mistake"), MISTAKES, ids=lambda value: getattr(value, "id", getattr(value, "name", ""))
+)
 def test_mistake_is_rejected_and_named(exercise: Exercise, mistake: Mistake) -> None:
     """On every seed, by itself."""
     for seed in SEEDS:
@@ -157,7 +159,11 @@ def test_wire_brings_stand_ins_back() -> None:
     """A model and a built-in cross as specifications."""
     spec = unpack(pack(model_spec("mlp", seed=3, sizes=[4, 2])))
     assert isinstance(spec, ModelSpec)
-    value = run_case(lambda model, work: [model(torch.ones(1, 4)).shape[1], work()], "call", (spec, BuiltIn("fake_work", {"times_ms": [1.0]})))
+    value = run_case(
+        lambda model, work: [model(torch.ones(1, 4)).shape[1], work()],
+        "call",
+        (spec, BuiltIn("fake_work", {"times_ms": [1.0]})),
+    )
     assert value.value == [2, None]
 
 
@@ -170,13 +176,25 @@ def test_wire_refuses_other_objects() -> None:
 def test_answers_may_not_borrow() -> None:
     """Importing the technique, before or inside the answer, is refused and named."""
     space: dict = {}
-    exec("from course_lib.pruning import masks_from_scores\ndef magnitude_mask(w, s):\n    return masks_from_scores({'w': w.abs()}, s)['w']", space)
+    exec(
+        "from course_lib.pruning import masks_from_scores\ndef magnitude_mask(w, s):\n    return masks_from_scores({'w': w.abs()}, s)['w']",
+        space,
+    )
     outside = check_answer(exercise_of("2.1"), space["magnitude_mask"])
-    exec("def magnitude_mask(w, s):\n    from course_lib.pruning import masks_from_scores\n    return masks_from_scores({'w': w.abs()}, s)['w']", space)
+    exec(
+        "def magnitude_mask(w, s):\n    from course_lib.pruning import masks_from_scores\n    return masks_from_scores({'w': w.abs()}, s)['w']",
+        space,
+    )
     inside = check_answer(exercise_of("2.1"), space["magnitude_mask"])
-    exec("import course_lib.pruning as p\ndef helper(w, s):\n    return p.masks_from_scores({'w': w.abs()}, s)['w']\ndef magnitude_mask(w, s):\n    return helper(w, s)", space)
+    exec(
+        "import course_lib.pruning as p\ndef helper(w, s):\n    return p.masks_from_scores({'w': w.abs()}, s)['w']\ndef magnitude_mask(w, s):\n    return helper(w, s)",
+        space,
+    )
     helper = check_answer(exercise_of("2.1"), space["magnitude_mask"])
-    exec("def magnitude_mask(w, s):\n    import importlib\n    return importlib.import_module('course_lib.pruning').masks_from_scores({'w': w.abs()}, s)['w']", space)
+    exec(
+        "def magnitude_mask(w, s):\n    import importlib\n    return importlib.import_module('course_lib.pruning').masks_from_scores({'w': w.abs()}, s)['w']",
+        space,
+    )
     for verdict in (outside, inside, helper):
         assert verdict.status == "raised"
         assert "asks you to write it" in verdict.why

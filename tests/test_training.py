@@ -53,7 +53,10 @@ PAIRS = {
         lambda w: adam(w, 3e-3, betas=(0.8, 0.9), eps=1e-4),
         lambda w: torch.optim.Adam(w, 3e-3, betas=(0.8, 0.9), eps=1e-4),
     ),
-    "adam, L2 penalty": (lambda w: adam(w, 3e-3, weight_decay=0.1), lambda w: torch.optim.Adam(w, 3e-3, weight_decay=0.1)),
+    "adam, L2 penalty": (
+        lambda w: adam(w, 3e-3, weight_decay=0.1),
+        lambda w: torch.optim.Adam(w, 3e-3, weight_decay=0.1),
+    ),
     "sgd, L2 penalty": (
         lambda w: sgd(w, 0.05, weight_decay=0.01),
         lambda w: torch.optim.SGD(w, 0.05, momentum=0.9, weight_decay=0.01),
@@ -111,7 +114,9 @@ def test_evaluation_by_hand(digits):
     logits = model(split.x).detach()
     result = evaluate(model, split)
     assert result.loss == pytest.approx(F.cross_entropy(logits, split.y).item(), abs=1e-6)
-    assert result.accuracy == pytest.approx(sum(int(a == b) for a, b in zip(logits.argmax(1), split.y, strict=True)) / 360)
+    assert result.accuracy == pytest.approx(
+        sum(int(a == b) for a, b in zip(logits.argmax(1), split.y, strict=True)) / 360
+    )
 
 
 def test_evaluation_does_not_depend_on_the_batch_and_puts_modes_back(digits):
@@ -175,7 +180,9 @@ class Shared(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         middle = nn.Linear(16, 16)
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), middle, nn.ReLU(), middle, nn.Linear(16, 10))
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), middle, nn.ReLU(), middle, nn.Linear(16, 10)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(x.view(len(x), -1))
@@ -192,7 +199,13 @@ def test_many_trials_at_once_are_many_fits(name, masked, optimizer, digits):
     alone = copy.deepcopy(models)
     splits, seeds = [data.train for data in digits], [5, 0, 9]
     masks = masks_for(models) if masked else None
-    keywords = {"steps": 15, "lr": 5e-3 if optimizer == "adam" else 0.05, "optimizer": optimizer, "batch_size": 30, "weight_decay": 1e-2}
+    keywords = {
+        "steps": 15,
+        "lr": 5e-3 if optimizer == "adam" else 0.05,
+        "optimizer": optimizer,
+        "batch_size": 30,
+        "weight_decay": 1e-2,
+    }
     losses = fit_trials(models, splits, seeds=seeds, masks=masks, **keywords)
     assert losses.shape == (3, 15)
     for trial, (model, other) in enumerate(zip(models, alone, strict=True)):
@@ -277,7 +290,10 @@ RIGHT_MASK = {"1.weight": torch.ones(10, 64, dtype=torch.bool)}
         ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"steps": 1, "batch_size": 0}, "batch_size must be"),
         ({"steps": 1, "optimizer": "rmsprop"}, "optimizer must be 'adam' or 'sgd'"),
-        ({"steps": 1, "masks": WRONG_MASK}, r"mask of shape \(2, 2\) for '1.weight'(.|\n)*parameters are: 1.weight, 1.bias"),
+        (
+            {"steps": 1, "masks": WRONG_MASK},
+            r"mask of shape \(2, 2\) for '1.weight'(.|\n)*parameters are: 1.weight, 1.bias",
+        ),
         ({"steps": 1, "masks": {"2.weight": RIGHT_MASK["1.weight"]}}, "for '2.weight', but no parameter"),
     ],
 )

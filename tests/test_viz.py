@@ -91,13 +91,18 @@ def test_the_alt_text_of_bars_and_histograms_has_the_numbers_shown():
 def test_what_is_drawn_is_what_was_passed():
     picture = viz.curves([1, 2], {"a": [0.25, 0.75]}, xlabel="x", ylabel="y", caption="c", levels={"dense": 0.5})
     (axes,) = picture.figure.axes
-    assert [line.get_ydata().tolist() for line in axes.lines if len(line.get_xdata()) == 2 and line.get_label() != "dense"][0] == [0.25, 0.75]
+    assert [
+        line.get_ydata().tolist() for line in axes.lines if len(line.get_xdata()) == 2 and line.get_label() != "dense"
+    ][0] == [0.25, 0.75]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["dense", "a"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
     bars = viz.paired_bars(["p", "q"], {"one": [1, 2], "two": [3, 4]}, ylabel="n", caption="c")
     assert [patch.get_height() for patch in bars.figure.axes[0].patches] == [1, 2, 3, 4]
     values = weights(500)
-    assert sum(patch.get_height() for patch in viz.histogram(values, xlabel="w", caption="c").figure.axes[0].patches) == 500
+    assert (
+        sum(patch.get_height() for patch in viz.histogram(values, xlabel="w", caption="c").figure.axes[0].patches)
+        == 500
+    )
 
 
 def test_text_is_escaped():
@@ -124,7 +129,10 @@ def test_colours_and_markers_differ():
 @pytest.mark.parametrize(
     ("draw", "words"),
     [
-        (lambda: viz.curves([1, 2], {"a": [1.0]}, xlabel="x", ylabel="y", caption="c"), "'a' has 1 values for 2 positions"),
+        (
+            lambda: viz.curves([1, 2], {"a": [1.0]}, xlabel="x", ylabel="y", caption="c"),
+            "'a' has 1 values for 2 positions",
+        ),
         (lambda: viz.curves([1, 2], {}, xlabel="x", ylabel="y", caption="c"), "no series"),
         (lambda: viz.paired_bars(["a"], {"x": [1.0, 2.0]}, ylabel="y", caption="c"), "each of the 1 labels"),
         (lambda: viz.paired_bars(["a"], {}, ylabel="y", caption="c"), "each of the 1 labels"),

@@ -73,7 +73,9 @@ def exercise_named(answer: Callable) -> Exercise:
         if exercise.name == name:
             return exercise
     known = ", ".join(exercise.name for exercise in exercises)
-    raise CourseError(f"No exercise asks for a function called {name!r}: keep the name of the stub. The names are: {known}.")
+    raise CourseError(
+        f"No exercise asks for a function called {name!r}: keep the name of the stub. The names are: {known}."
+    )
 
 
 def exercises_of(lesson: int) -> tuple[Exercise, ...]:
@@ -111,12 +113,25 @@ def lines(exercise: Exercise, verdict: Verdict) -> tuple[tuple[str, str], ...]:
         return (("", f"All cases right, on {len(SEEDS)} seeds."),)
     if verdict.status == "not attempted":
         return (("", "Replace `raise NotImplementedError(...)` by your code, run the cell, then check again."),)
-    named = [("", f"{verdict.mistake.name[0].upper()}{verdict.mistake.name[1:]}. {verdict.mistake.says}")] if verdict.mistake else []
-    told = [*named, ("", verdict.why[0].upper() + verdict.why[1:] + "."), ("on", verdict.case), ("input", verdict.inputs)]
+    named = (
+        [("", f"{verdict.mistake.name[0].upper()}{verdict.mistake.name[1:]}. {verdict.mistake.says}")]
+        if verdict.mistake
+        else []
+    )
+    told = [
+        *named,
+        ("", verdict.why[0].upper() + verdict.why[1:] + "."),
+        ("on", verdict.case),
+        ("input", verdict.inputs),
+    ]
     if verdict.status == "failed":
         told += [("expected", shown(verdict.expected)), ("got", shown(verdict.got))]
     taken = store().hints_taken(exercise.id)
-    more = f'hint("{exercise.id}") gives the next of three hints.' if taken < 3 else f'solution("{exercise.id}") shows one way.'
+    more = (
+        f'hint("{exercise.id}") gives the next of three hints.'
+        if taken < 3
+        else f'solution("{exercise.id}") shows one way.'
+    )
     return (*told, ("", more))
 
 
@@ -134,7 +149,9 @@ def hint(exercise_id: str) -> Card:
     exercise = exercise_of(exercise_id)
     number = min(store().hints_taken(exercise_id), len(exercise.hints) - 1)
     store().record_hint(exercise_id)
-    return Card("hint", f"Exercise {exercise_id} · Hint {number + 1} of {len(exercise.hints)}", (("", exercise.hints[number]),))
+    return Card(
+        "hint", f"Exercise {exercise_id} · Hint {number + 1} of {len(exercise.hints)}", (("", exercise.hints[number]),)
+    )
 
 
 def solution(exercise_id: str, *, reveal: bool = False) -> Card:

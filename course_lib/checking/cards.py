@@ -47,4 +47,6 @@ def html_line(line: tuple[str, str]) -> str:
     text = html.escape(text).replace("\n", "<br>")
     if not label:
         return f"<div style='margin-top:4px'>{text}</div>"
-    return f"<div style='margin-top:4px'><span style='opacity:.75'>{html.escape(label)}:</span> <code>{text}</code></div>"
+    return (
+        f"<div style='margin-top:4px'><span style='opacity:.75'>{html.escape(label)}:</span> <code>{text}</code></div>"
+    )

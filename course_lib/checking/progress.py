@@ -89,7 +89,9 @@ class Store:
     def record_answer(self, lesson: int, question: int, choice: str, *, right: bool) -> None:
         """Keep a click in a quiz."""
         with self.writing() as db:
-            db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (lesson, question, choice, int(right), time.time()))
+            db.execute(
+                "INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (lesson, question, choice, int(right), time.time())
+            )
 
     def record_hint(self, exercise: str) -> None:
         """Keep that a hint was taken."""

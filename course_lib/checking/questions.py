@@ -23,7 +23,9 @@ class Bet(ipywidgets.VBox):
     def __init__(self, name: str, question: str, unit: str, choices: Sequence[str]) -> None:
         self.name, self.question, self.unit, self.choices = name, question, unit, tuple(choices)
         self.lesson = current.lesson()
-        self.field = choice_field(choices) if choices else ipywidgets.Text(placeholder="a number", description="Your bet")
+        self.field = (
+            choice_field(choices) if choices else ipywidgets.Text(placeholder="a number", description="Your bet")
+        )
         self.lock = ipywidgets.Button(description="Lock it in")
         self.said = ipywidgets.HTML().add_class("sn-said")
         self.lock.on_click(lambda _: self.commit())
@@ -98,7 +100,9 @@ def number_in(text: str) -> float | None:
 
 def choice_field(choices: Sequence[str]) -> ipywidgets.RadioButtons:
     """Radio buttons with nothing chosen."""
-    return ipywidgets.RadioButtons(options=list(choices), value=None, description="Your bet", layout={"width": "max-content"})
+    return ipywidgets.RadioButtons(
+        options=list(choices), value=None, description="Your bet", layout={"width": "max-content"}
+    )
 
 
 def predict(name: str, question: str, *, unit: str = "", choices: Sequence[str] = ()) -> Bet:
@@ -148,7 +152,9 @@ class QuestionBox(ipywidgets.VBox):
         self.lesson, self.number, self.question = lesson, number, question
         self.said = ipywidgets.HTML().add_class("sn-said")
         self.buttons = [self.button(choice) for choice in shuffled(question.choices)]
-        super().__init__([ipywidgets.HTML(f"<strong>{number}.</strong> {html.escape(question.text)}"), *self.buttons, self.said])
+        super().__init__(
+            [ipywidgets.HTML(f"<strong>{number}.</strong> {html.escape(question.text)}"), *self.buttons, self.said]
+        )
 
     def button(self, choice: str) -> ipywidgets.Button:
         """The button of a choice."""

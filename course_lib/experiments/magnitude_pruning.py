@@ -94,7 +94,9 @@ def measure(unit: dict) -> dict:
     for sparsity in ROUNDS:
         once = retrained(dense, datasets, sparsity, steps=unit["iterations"])
         row |= {
-            f"{sparsity} without retraining": test_accuracies(pruned(dense, magnitude_masks(dense, sparsity)), datasets)[0],
+            f"{sparsity} without retraining": test_accuracies(
+                pruned(dense, magnitude_masks(dense, sparsity)), datasets
+            )[0],
             f"{sparsity} retrained": test_accuracies(once, datasets)[0],
             f"{sparsity} in rounds": test_accuracies(rounds[sparsity], datasets)[0],
         }

@@ -29,7 +29,9 @@ def stored_bytes(model: nn.Module) -> int:
     from safetensors.torch import load_file, save_model
 
     if any(tensor.is_meta for tensor in model.state_dict().values()):
-        raise CourseError("This network was built empty: it has shapes but no numbers to store. Build it without empty().")
+        raise CourseError(
+            "This network was built empty: it has shapes but no numbers to store. Build it without empty()."
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_model(model, str(path))

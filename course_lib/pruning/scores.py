@@ -134,7 +134,9 @@ def activity_recorder(rates: dict[int, Tensor]):
     """A forward hook that stores the fraction of positive outputs of each unit of a layer."""
 
     def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        units = -1 if isinstance(layer, nn.Linear) else 1  # linear: (batch, ..., units); convolution: (batch, units, ...)
+        units = (
+            -1 if isinstance(layer, nn.Linear) else 1
+        )  # linear: (batch, ..., units); convolution: (batch, units, ...)
         active = (output > 0).float()
         rates[id(layer.weight)] = active.movedim(units, 0).flatten(1).mean(dim=1)  # (units,)
 

@@ -57,7 +57,9 @@ def tensor_difference(expected: Tensor, got: object, rtol: float, atol: float) -
     where = tuple((~close).nonzero()[0].tolist())
     wrong = int((~close).sum())
     place = f"at {list(where)}: " if where else ""
-    return f"{place}expected {shown(expected[where])}, got {shown(got[where])} ({wrong} of {close.numel()} values differ)"
+    return (
+        f"{place}expected {shown(expected[where])}, got {shown(got[where])} ({wrong} of {close.numel()} values differ)"
+    )
 
 
 def list_difference(expected: list | tuple, got: object, rtol: float, atol: float) -> str | None:
@@ -95,7 +97,9 @@ def shown(value: object) -> str:
         if value.numel() == 1:
             return f"{value.item():.6g}" if value.dtype != torch.bool else str(bool(value))
         if value.numel() <= 24:
-            return str(value.tolist() if value.dtype == torch.bool else torch.round(value.double(), decimals=4).tolist())
+            return str(
+                value.tolist() if value.dtype == torch.bool else torch.round(value.double(), decimals=4).tolist()
+            )
         return f"a tensor of shape {tuple(value.shape)}"
     match value:
         case None:

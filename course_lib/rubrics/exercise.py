@@ -80,7 +80,8 @@ class Question:
 
 
 LESSON_STEMS = {
-    int(path.name[:2]): path.stem for path in sorted((Path(__file__).parents[2] / "lessons/src").glob("[0-9][0-9]_*.py"))
+    int(path.name[:2]): path.stem
+    for path in sorted((Path(__file__).parents[2] / "lessons/src").glob("[0-9][0-9]_*.py"))
 }
 
 

@@ -96,7 +96,9 @@ EXACT_MASK = Exercise(
         Mistake(
             "ties the other way",
             "Among equal magnitudes you removed those that come last. The first ones go: sort ascending, and stably.",
-            lambda weight, sparsity: ranked(weight.abs().flatten().flip(0), round(sparsity * weight.numel())).flip(0).view_as(weight),
+            lambda weight, sparsity: (
+                ranked(weight.abs().flatten().flip(0), round(sparsity * weight.numel())).flip(0).view_as(weight)
+            ),
         ),
         Mistake(
             "positions taken for ranks",

@@ -35,9 +35,7 @@ EXERCISES = (
         points=1,
         reference=sparsity,
         cases=weights_with_zeros,
-        invariants=(
-            Invariant("a fraction lies between 0 and 1", lambda inputs, result: 0 <= float(result) <= 1),
-        ),
+        invariants=(Invariant("a fraction lies between 0 and 1", lambda inputs, result: 0 <= float(result) <= 1),),
         mistakes=(
             Mistake(
                 "that is the density",

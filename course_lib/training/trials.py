@@ -64,7 +64,13 @@ def fit_trials(
     masks = [{}] * n if masks is None else masks
     check_trials(models, splits=splits, seeds=seeds, masks=masks)
     groups = max(1, min(os.cpu_count() or 1, n // 2))
-    settings = {"steps": steps, "batch_size": batch_size, "lr": lr, "optimizer": optimizer, "weight_decay": weight_decay}
+    settings = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "optimizer": optimizer,
+        "weight_decay": weight_decay,
+    }
     shares = [[values[k::groups] for k in range(groups)] for values in (models, splits, seeds, masks)]
     with ThreadPoolExecutor(groups) as pool:
         parts = list(pool.map(partial(fit_stacked, **settings), *shares))
@@ -100,7 +106,9 @@ def fit_stacked(models, splits, seeds, masks, *, steps, batch_size, lr, optimize
         losses.append(loss.detach())
     for trial, model in enumerate(models):
         # Shared weights stand once in the stack, so the other names they have are missing.
-        model.load_state_dict({name: tensor[trial].detach() for name, tensor in (weights | buffers).items()}, strict=False)
+        model.load_state_dict(
+            {name: tensor[trial].detach() for name, tensor in (weights | buffers).items()}, strict=False
+        )
     return torch.stack(losses, dim=1)
 
 

@@ -67,7 +67,9 @@ def mean_of(value: object) -> float:
     return float(getattr(value, "mean", value))
 
 
-def curves_alt(x: Sequence[float], series: Mapping[str, Sequence[object]], xlabel: str, ylabel: str, percent: bool) -> str:
+def curves_alt(
+    x: Sequence[float], series: Mapping[str, Sequence[object]], xlabel: str, ylabel: str, percent: bool
+) -> str:
     """Curves in words: where each begins and ends."""
     write = (lambda value: f"{100 * value:.1f} %") if percent else (lambda value: f"{value:.3g}")
     ends = [
@@ -104,9 +106,19 @@ def paired_bars(
     width = 0.8 / len(series)
     for number, (name, values) in enumerate(series.items()):
         places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(labels))]
-        axes.bar(places, values, width, label=name, color=CYCLE[number % len(CYCLE)], hatch=("", "//", "..")[number % 3], edgecolor="white")
+        axes.bar(
+            places,
+            values,
+            width,
+            label=name,
+            color=CYCLE[number % len(CYCLE)],
+            hatch=("", "//", "..")[number % 3],
+            edgecolor="white",
+        )
     axes.set(ylabel=ylabel, yscale="log" if logy else "linear")
-    axes.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 8 else 0, ha="right" if len(labels) > 8 else "center")
+    axes.set_xticks(
+        range(len(labels)), labels, rotation=45 if len(labels) > 8 else 0, ha="right" if len(labels) > 8 else "center"
+    )
     axes.legend(fontsize=9, frameon=False)
     groups = [
         f"{label}: " + ", ".join(f"{name} {values[place]:.3g}" for name, values in series.items())
@@ -115,9 +127,7 @@ def paired_bars(
     return Picture(figure, caption, f"Bars of {ylabel}. {'; '.join(groups)}.")
 
 
-def histogram(
-    values: Tensor, *, xlabel: str, caption: str, threshold: float | None = None, bins: int = 81
-) -> Picture:
+def histogram(values: Tensor, *, xlabel: str, caption: str, threshold: float | None = None, bins: int = 81) -> Picture:
     """How often each size of number occurs; what lies within ±threshold is hatched.
 
     Args:

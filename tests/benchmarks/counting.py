@@ -36,5 +36,7 @@ def run(repetitions: int = 15) -> list[Row]:
             raise RuntimeError(f"{name}: {macs(model)} MACs, but torch counts {macs_by_torch(model)}")
         calls = {"ours": lambda m=model: macs(m), "peer": lambda m=model: macs_by_torch(m)}
         ms = {one: 1000 * seconds for one, seconds in medians(calls, repetitions=repetitions, warmup=3).items()}
-        rows.append(Row(f"count {name}: {macs(model) / 1e9:.4f} G MACs", ms["ours"], "ms", ms["peer"], "FlopCounterMode", 0.75))
+        rows.append(
+            Row(f"count {name}: {macs(model) / 1e9:.4f} G MACs", ms["ours"], "ms", ms["peer"], "FlopCounterMode", 0.75)
+        )
     return rows

@@ -30,7 +30,9 @@ print(json.dumps({{"torch": torch_seconds, "added": added, "heavy": heavy}}))
 def measure(names: str, repetitions: int) -> dict:
     """Medians of the seconds, and which heavy packages came along."""
     runs = [json.loads(child(CODE.format(names=names))) for _ in range(repetitions)]
-    return {key: statistics.median(run[key] for run in runs) for key in ("torch", "added")} | {"heavy": runs[0]["heavy"]}
+    return {key: statistics.median(run[key] for run in runs) for key in ("torch", "added")} | {
+        "heavy": runs[0]["heavy"]
+    }
 
 
 def run(repetitions: int = 3) -> Iterator[Row]:

@@ -94,7 +94,9 @@ class PeakMemory:
 
 def child(code: str) -> str:
     """Run Python code in a process of its own, in the repository; return what it printed."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, encoding="utf-8"
+    )
     if done.returncode:
         raise RuntimeError(f"the child process failed:\n{done.stderr[-2000:]}")
     return done.stdout
