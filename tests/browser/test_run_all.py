@@ -8,7 +8,11 @@ from tests.browser.lab import REPOSITORY
 from tests.browser.page import open_notebook
 
 ALWAYS = ("lessons/00_", "lessons/02_")
-NOTEBOOKS = sorted(str(path.relative_to(REPOSITORY).as_posix()) for path in (REPOSITORY / "lessons").glob("*.ipynb"))
+NOTEBOOKS = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for folder in ("lessons", "exercises", "solutions")
+    for path in (REPOSITORY / folder).glob("*.ipynb")
+)
 EXERCISES = sorted((REPOSITORY / "exercises").glob("02_*.ipynb"))
 
 
@@ -22,9 +26,9 @@ def all_cells_run(browser, lab, path: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS)
-def test_a_lesson_runs_from_top_to_bottom(path, browser, lab, request) -> None:
+def test_a_notebook_runs_from_top_to_bottom(path, browser, lab, request) -> None:
     if not path.startswith(ALWAYS) and not request.config.getoption("--all-lessons", default=False):
-        pytest.skip("only two lessons are run in full; --all-lessons runs every one")
+        pytest.skip("two lessons and one exercise notebook are run in full; --all-lessons runs every notebook")
     cells = all_cells_run(browser, lab, path)
     assert any(cell["text"] for cell in cells)
 
