@@ -17,13 +17,26 @@ def build(
     """Write the notebooks from their sources in lessons/src and solutions/src (for authors)."""
     from course_lib import authoring
 
-    lines = authoring.build(lessons or None, check=check, force=force)
+    lines = [*authoring.build(lessons or None, check=check, force=force), *draw_map(check=check)]
     for line in lines:
         say(line)
     if check and lines:
         raise typer.Exit(1)
     if not lines:
         say("Every notebook is what its source says.")
+
+
+def draw_map(*, check: bool) -> list[str]:
+    """Write the README's picture of the course, if it is not what the outline says; return what was done or is stale."""
+    from course_lib.outline import course_map
+
+    path = Path(__file__).parents[2] / "lessons" / "map.svg"
+    if path.exists() and path.read_text(encoding="utf-8") == course_map() + "\n":
+        return []
+    if check:
+        return ["lessons/map.svg is stale. Run: course build"]
+    path.write_text(course_map() + "\n", encoding="utf-8", newline="\n")
+    return ["lessons/map.svg written"]
 
 
 @command
