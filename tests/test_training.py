@@ -334,3 +334,25 @@ def test_no_examples_are_refused():
         fit(mlp((64, 10)), nothing, steps=1)
     with pytest.raises(CourseError, match="no examples"):
         evaluate(mlp((64, 10)), nothing)
+
+
+def test_trials_can_be_watched_on_the_way() -> None:
+    """Every so many steps each trial's network is shown as it is then: the same as fit's at that step."""
+    data = load("digits")
+    starts = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        starts.append(mlp((64, 12, 10)))
+    seen, snapshots = [], {}
+
+    def watch(step: int, trial: int, model: nn.Module) -> None:
+        seen.append((trial, step))
+        snapshots[trial, step] = copy.deepcopy(model.state_dict())
+
+    fit_trials(copy.deepcopy(starts), data.train, steps=7, after_step=watch, every=3)
+    assert sorted(seen) == [(trial, step) for trial in range(3) for step in (3, 6)]
+    for trial, start in enumerate(starts):
+        alone = copy.deepcopy(start)
+        fit(alone, data.train, steps=6, seed=trial)
+        for name, value in alone.state_dict().items():
+            torch.testing.assert_close(snapshots[trial, 6][name], value, rtol=1e-4, atol=1e-5)

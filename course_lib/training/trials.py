@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -14,7 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
 from course_lib.data import Split
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, require_positive
 from course_lib.training.loop import batch_rows, check_settings, checked, mask_keeper
 from course_lib.training.optimizers import OPTIMIZERS
 
@@ -30,6 +30,8 @@ def fit_trials(
     weight_decay: float = 0.0,
     seeds: Sequence[int] | None = None,
     masks: Sequence[Mapping[str, Tensor]] | None = None,
+    after_step: Callable[[int, int, nn.Module], object] | None = None,
+    every: int = 1,
 ) -> Tensor:
     """Train many networks of one architecture at once: the same as `fit` on each of them, but faster.
 
@@ -42,6 +44,9 @@ def fit_trials(
         steps, batch_size, lr, optimizer, weight_decay: as in `fit`.
         seeds: the order of the examples in each trial; 0, 1, 2, ... by default.
         masks: for each trial, parameter name -> bool mask; the same names in every trial.
+        after_step: called as `after_step(step, trial, model)` with the number of the step, 1..steps, and each trial's
+            network as it is then: for learning curves, early stopping, snapshots. Trials may call it at the same time.
+        every: call `after_step` only after every so many steps.
 
     Returns:
         the loss of every step, (trials, steps).
@@ -58,6 +63,7 @@ def fit_trials(
     Lesson 02.
     """
     check_settings(steps, batch_size, optimizer)
+    require_positive("every", every)
     n = len(models)
     splits = [splits] * n if isinstance(splits, Split) else splits
     seeds = range(n) if seeds is None else seeds
@@ -70,8 +76,10 @@ def fit_trials(
         "lr": lr,
         "optimizer": optimizer,
         "weight_decay": weight_decay,
+        "after_step": after_step,
+        "every": every,
     }
-    shares = [[values[k::groups] for k in range(groups)] for values in (models, splits, seeds, masks)]
+    shares = [[values[k::groups] for k in range(groups)] for values in (range(n), models, splits, seeds, masks)]
     with ThreadPoolExecutor(groups) as pool:
         parts = list(pool.map(partial(fit_stacked, **settings), *shares))
     losses = torch.empty(n, steps)
@@ -80,7 +88,9 @@ def fit_trials(
     return checked(losses.T, lr).T
 
 
-def fit_stacked(models, splits, seeds, masks, *, steps, batch_size, lr, optimizer, weight_decay) -> Tensor:
+def fit_stacked(
+    trials, models, splits, seeds, masks, *, steps, batch_size, lr, optimizer, weight_decay, after_step, every
+) -> Tensor:
     """Train one group of trials as one stacked network; returns the losses, (trials, steps)."""
     weights, buffers = stack_module_state(list(models))  # name -> (trials, *shape)
     keep_masks = mask_keeper(weights, {name: torch.stack([mask[name] for mask in masks]) for name in masks[0]})
@@ -95,7 +105,7 @@ def fit_stacked(models, splits, seeds, masks, *, steps, batch_size, lr, optimize
     losses = []
     x, y, rows = stacked_batches(splits, seeds, steps, batch_size)
     keep_masks()
-    for batch in rows:  # (trials, batch)
+    for step, batch in enumerate(rows, start=1):  # batch: (trials, batch)
         logits = logits_of_all(weights, buffers, x[batch])  # (trials, batch, classes)
         loss = F.cross_entropy(logits.flatten(0, 1), y[batch].flatten(), reduction="none").view_as(batch).mean(dim=1)
         for weight in weights.values():
@@ -104,12 +114,18 @@ def fit_stacked(models, splits, seeds, masks, *, steps, batch_size, lr, optimize
         step_weights()
         keep_masks()
         losses.append(loss.detach())
-    for trial, model in enumerate(models):
-        # Shared weights stand once in the stack, so the other names they have are missing.
-        model.load_state_dict(
-            {name: tensor[trial].detach() for name, tensor in (weights | buffers).items()}, strict=False
-        )
+        if after_step is not None and step % every == 0:
+            unstack_(models, weights | buffers)
+            for trial, model in zip(trials, models, strict=True):
+                after_step(step, trial, model)
+    unstack_(models, weights | buffers)
     return torch.stack(losses, dim=1)
+
+
+def unstack_(models: Sequence[nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Give each model its own share of the stacked tensors; a weight shared by two layers stands once in the stack."""
+    for place, model in enumerate(models):
+        model.load_state_dict({name: tensor[place].detach() for name, tensor in tensors.items()}, strict=False)
 
 
 def stacked_batches(splits, seeds, steps, batch_size) -> tuple[Tensor, Tensor, Tensor]:
