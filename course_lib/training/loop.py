@@ -23,7 +23,7 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, *, batch_size: int = 2048) -> Evaluation:
+def evaluate(model: nn.Module, split: Split, *, batch_size: int = 512) -> Evaluation:
     """Loss and accuracy of `model` on all of `split`, in evaluation mode.
 
     Args:

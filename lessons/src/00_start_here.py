@@ -121,7 +121,7 @@ viz.curves(
     list(by_bits), {"five seeds": [summarise(trials) for trials in by_bits.values()]},  # mean ± sd
     xlabel="bits per pixel", ylabel="test accuracy", percent=True, levels={"full images": full.mean},
     caption="Test accuracy on rounded images; the networks were trained on the full ones.",
-)  # fmt: skip
+)
 
 # %%
 loss = summarise([full.mean - trial for trial in by_bits[2]])

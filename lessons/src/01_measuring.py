@@ -30,7 +30,7 @@ from course_lib.models import empty, vgg
 NAMES = [
     "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3",
     "conv4_1", "conv4_2", "conv4_3", "conv5_1", "conv5_2", "conv5_3", "linear",
-]  # fmt: skip
+]
 costs = layer_costs(empty(vgg), input_shape=(3, 32, 32))
 cifar = [replace(cost, name=name) for cost, name in zip(costs, NAMES)]  # copies with a better name
 print(cifar[0])
@@ -408,7 +408,7 @@ viz.curves(
     ylabel="arithmetic's share of the energy",
     percent=True, logx=True, levels={"half": 0.5},
     caption="Convolutions use each weight many times; linear layers only once for each example.",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # **The same ratio, another speedup.** Five small CNNs, trained on five folds of the digits, lose six tenths of their
@@ -524,7 +524,7 @@ counting = [
           f"{training:.3g}", abs(training / 3.14e23 - 1) < 0.01),
     Claim("our MACs are half of torch's operations", "",
           f"{agree} of {len(NETWORKS)} networks", agree == len(NETWORKS)),
-]  # fmt: skip
+]
 
 # %%
 traffic = fetching / arithmetic
@@ -539,7 +539,7 @@ prices = [
           "640 pJ against 3.7 (Han 2015)", f"{traffic:.0f} ×", traffic > 100),
     Claim("… and arithmetic catches up only at a batch over 100", "",
           f"at {catch_up}", catch_up > 100),
-]  # fmt: skip
+]
 
 # %%
 def median_and_range(values):
@@ -553,7 +553,7 @@ speed = [
           "report both (Blalock 2020)", f"{gain} more", gain.low > 0),
     Claim(f"clock: zeros, promised {promise:.1f} ×", "", median_and_range(with_zeros), None),
     Claim("clock: fewer units instead", "", median_and_range(with_fewer), None),
-]  # fmt: skip
+]
 evidence(*counting, *prices, *speed)
 
 # %% [markdown]
