@@ -108,4 +108,4 @@ def report(rows: Sequence[Mapping[str, float]]) -> str:
     if len(rows) < 2:
         return "\n".join(f"{name:26} {100 * (1 - value):5.2f} % error" for name, value in rows[0].items())
     lines = [(name, summarise([100 * (1 - row[name]) for row in rows])) for name in rows[0]]
-    return "\n".join(f"{name:26} {error:.2f} % error" for name, error in lines)
+    return "\n".join(f"{name:26} {e.mean:5.2f} ± {e.sd:.2f} % error (n = {e.n})" for name, e in lines)
