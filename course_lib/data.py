@@ -1,4 +1,7 @@
-"""Real images, offline first: scikit-learn's digits are always there; the others come through torchvision."""
+"""Real images, offline first: scikit-learn's digits are always there; the others come through torchvision.
+
+And three small tables made from their rules, for networks of a dozen weights: XOR and the MONK's problems.
+"""
 
 from __future__ import annotations
 
@@ -111,6 +114,61 @@ def stratified_folds(y: Tensor, n_folds: int, *, seed: int) -> list[Tensor]:
     shuffled = torch.randperm(len(y), generator=generator)
     by_class = shuffled[y[shuffled].argsort(stable=True)]  # class after class, shuffled inside each
     return [by_class[part::n_folds].sort().values for part in range(n_folds)]
+
+
+def xor() -> Split:
+    """The four cases of "one or the other": x (4, 2), zeros and ones, and labels (4,).
+
+    >>> xor().y.tolist()
+    [0, 1, 1, 0]
+
+    Lesson 04.
+    """
+    return Split(torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), torch.tensor([0, 1, 1, 0]))
+
+
+MONKS_VALUES = (3, 3, 2, 3, 4, 2)  # how many values each of the six attributes takes, counted from 1
+MONKS_TRAIN = {1: 124, 2: 169, 3: 122}  # examples to learn from, as published
+MONKS_RULES = {
+    1: lambda a: (a[:, 0] == a[:, 1]) | (a[:, 4] == 1),
+    2: lambda a: (a == 1).sum(1) == 2,
+    3: lambda a: ((a[:, 4] == 3) & (a[:, 3] == 1)) | ((a[:, 4] != 4) & (a[:, 1] != 3)),
+}
+
+
+def monks(problem: int, seed: int = 0) -> tuple[Split, Split]:
+    """One of the three MONK's problems, made from its rule: robots of six attributes, one of which is in the club.
+
+    1: head and body have the same shape, or the jacket is red. 2: exactly two attributes have their first value.
+    3: a green jacket and a sword, or neither a blue jacket nor an octagonal body; 5 % of the labels to learn from
+    are wrong.
+
+    Args:
+        problem: 1, 2 or 3.
+        seed: which 124, 169 or 122 of the 432 robots are learnt from (the published numbers, another draw).
+
+    Returns:
+        the examples to learn from, and all 432 with their true labels; x (n, 17), one-hot, and labels (n,).
+
+    >>> train, test = monks(3)
+    >>> train.x.shape, test.x.shape, int(test.y.sum())
+    (torch.Size([122, 17]), torch.Size([432, 17]), 228)
+
+    Thrun et al. 1991. Lesson 04.
+    """
+    if problem not in MONKS_RULES:
+        raise CourseError(f"The MONK's problems are 1, 2 and 3, but you passed problem={problem!r}.")
+    attributes = torch.cartesian_prod(*(torch.arange(1, n + 1) for n in MONKS_VALUES))  # (432, 6)
+    columns = zip(attributes.T - 1, MONKS_VALUES, strict=True)
+    x = torch.cat([torch.nn.functional.one_hot(column, n) for column, n in columns], dim=1).float()
+    y = MONKS_RULES[problem](attributes).long()
+    generator = torch.Generator().manual_seed(require_positive("seed", seed, at_least=0))
+    rows = torch.randperm(len(y), generator=generator)[: MONKS_TRAIN[problem]]
+    labels = y[rows]
+    if problem == 3:
+        wrong = round(0.05 * len(rows))  # the rows are in random order already
+        labels = torch.cat([1 - labels[:wrong], labels[wrong:]])
+    return Split(x[rows], labels), Split(x, y)
 
 
 def data_folder() -> Path:

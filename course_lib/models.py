@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.errors import CourseError, require_choice, require_positive
 
@@ -59,6 +59,70 @@ def lenet_5(n_classes: int = 10) -> nn.Sequential:
         nn.Conv2d(1, 20, 5), nn.MaxPool2d(2),  # (20, 12, 12)
         nn.Conv2d(20, 50, 5), nn.MaxPool2d(2),  # (50, 4, 4)
         nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, n_classes),
+    )  # fmt: skip
+
+
+class ScaledTanh(nn.Module):
+    """1.716·tanh(2a/3), which takes ±1 to ±1: the squashing function of LeCun's networks of 1989.
+
+    >>> ScaledTanh()(torch.tensor([-1.0, 0.0, 1.0])).round(decimals=2)
+    tensor([-1.,  0.,  1.])
+
+    Lesson 04.
+    """
+
+    height, steepness = 1.716, 2 / 3
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Squash every number."""
+        return self.height * torch.tanh(self.steepness * a)
+
+    def derivatives(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """First and second derivative, in terms of the output."""
+        t = y / self.height
+        slope = self.height * self.steepness * (1 - t * t)
+        return slope, -2 * self.steepness * t * slope
+
+
+class JoinedMaps(nn.Module):
+    """Twelve maps from the planes that four groups of five kernels give: one plane each for four, two for eight.
+
+    Of each input map's planes the first stands alone, two are added to planes of the next map, two to planes of the
+    one before. Every map gets a bias; nothing is multiplied.
+    """
+
+    adds_only = True  # so second derivatives go back through it as they are
+
+    def __init__(self) -> None:
+        super().__init__()
+        targets = [(k, 4 + 2 * k, 4 + 2 * ((k - 1) % 4), 5 + 2 * k, 5 + 2 * ((k - 1) % 4)) for k in range(4)]
+        self.register_buffer("targets", torch.tensor(targets).flatten(), persistent=False)  # (planes,)
+        self.bias = nn.Parameter(torch.zeros(12))
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """(batch, 20, height, width) -> (batch, 12, height, width)."""
+        maps = self.bias.view(-1, 1, 1).expand(len(planes), 12, *planes.shape[2:])
+        return maps.index_add(1, self.targets, planes)
+
+
+def obd_net(n_classes: int = 10) -> nn.Sequential:
+    """The network that Optimal Brain Damage pruned, for 1×28×28 images: 2,578 parameters, 98,442 connections.
+
+    Two rounds of shared 5×5 kernels and of 2×2 averages with a gain and a bias per map, then a linear layer. Each of
+    the second round's 12 maps sees one or two maps through 20 kernels in all; which ones, the paper does not say.
+    The outputs are logits.
+
+    >>> sum(p.numel() for p in obd_net().parameters())
+    2578
+
+    LeCun, Denker & Solla 1989. Lesson 04.
+    """
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 5), ScaledTanh(),  # (4, 24, 24)
+        nn.AvgPool2d(2), nn.Conv2d(4, 4, 1, groups=4), ScaledTanh(),  # (4, 12, 12): one gain and one bias per map
+        nn.Conv2d(4, 20, 5, groups=4, bias=False), JoinedMaps(), ScaledTanh(),  # (12, 8, 8)
+        nn.AvgPool2d(2), nn.Conv2d(12, 12, 1, groups=12), ScaledTanh(),  # (12, 4, 4)
+        nn.Flatten(), nn.Linear(192, n_classes),
     )  # fmt: skip
 
 

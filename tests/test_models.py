@@ -8,7 +8,7 @@ from torch import nn
 
 from course_lib.errors import CourseError
 from course_lib.measure import layer_costs, parameter_count
-from course_lib.models import empty, lenet_5, lenet_300_100, mlp, small_cnn, vgg
+from course_lib.models import ScaledTanh, empty, lenet_5, lenet_300_100, mlp, obd_net, small_cnn, vgg
 
 CIFAR = (3, 32, 32)
 
@@ -26,10 +26,55 @@ def weights_of(model: nn.Module) -> int:
         (lambda: lenet_300_100((1, 28, 28)), 266_610),
         (lenet_300_100, 50_610),
         (lenet_5, 431_080),
+        (obd_net, 2_578),
     ],
 )
 def test_published_parameter_counts(build, published):
     assert parameter_count(empty(build)) == published
+
+
+def test_the_network_of_optimal_brain_damage_has_the_published_connections():
+    model, connections, x = obd_net(), 0, torch.zeros(1, 1, 28, 28)
+    sizes = []
+    for layer in model:
+        pooled, x = x, layer(x)
+        if isinstance(layer, nn.AvgPool2d):  # its four inputs; the gain behind it is no connection of its own
+            connections += 4 * x.numel()
+        elif isinstance(layer, nn.Conv2d) and layer.kernel_size == (5, 5):
+            connections += x.numel() * 25 * layer.in_channels // layer.groups
+        elif isinstance(layer, nn.Linear):
+            connections += layer.weight.numel()
+        if getattr(layer, "bias", None) is not None:
+            connections += x.numel()
+        if isinstance(layer, ScaledTanh):
+            sizes.append(tuple(x.shape[1:]))
+    assert pooled.shape == (1, 192)
+    assert sizes == [(4, 24, 24), (4, 12, 12), (12, 8, 8), (12, 4, 4)]
+    assert connections == 98_442
+
+
+def test_each_joined_map_sees_one_or_two_maps_through_twenty_kernels():
+    model = obd_net()
+    seen = torch.zeros(12, 4)
+    with torch.no_grad():
+        model[5].weight.fill_(1.0)
+        for k in range(4):
+            one_map = torch.zeros(1, 4, 12, 12)
+            one_map[:, k] = 1.0
+            seen[:, k] = model[6](model[5](one_map))[0, :, 0, 0] / 25
+    assert seen.sum() == 20
+    assert sorted(seen.sum(1).tolist()) == [1.0] * 4 + [2.0] * 8
+    assert seen.max() == 1 and seen.sum(0).tolist() == [5.0] * 4
+
+
+def test_scaled_tanh_and_its_derivatives():
+    a = torch.linspace(-3, 3, 13, dtype=torch.float64, requires_grad=True)
+    squash = ScaledTanh()
+    assert torch.allclose(squash(a), 1.716 * torch.tanh(2 * a / 3))
+    assert abs(squash(torch.tensor(1.0)).item() - 1) < 1e-3
+    first = torch.autograd.grad(squash(a).sum(), a, create_graph=True)[0]
+    second = torch.autograd.grad(first.sum(), a)[0]
+    torch.testing.assert_close(torch.stack(squash.derivatives(squash(a))), torch.stack([first, second]))
 
 
 def test_torchvision_builds_the_same_vgg():

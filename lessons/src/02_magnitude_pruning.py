@@ -44,7 +44,7 @@ from course_lib.checking import predict
 bet_plain = predict(
     "plain", unit="% of the weights",
     question="What share of the weights can go before accuracy falls by one point, WITHOUT retraining?",
-)  # fmt: skip
+)
 bet_plain
 
 # %%
@@ -77,7 +77,7 @@ weight = nets[0][1].weight.detach()  # (300, pixels): the first layer of the fir
 viz.histogram(
     weight, xlabel="weight", threshold=float(weight.abs().median()),
     caption="Half of the first layer's weights lie in the hatched band around zero.",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # ## 3 · Build it
@@ -165,7 +165,7 @@ viz.images(
     {name: m.permute(0, 2, 1, 3).reshape(48, 24).float() for name, m in kept.items()},
     caption="Black stays, white goes, in ever larger groups (16 of 32 filters; each row of blocks is one).",
     alt="Four masks of 48 by 24 pixels: single pixels, rows of three, blocks, whole rows of blocks.",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # **Retraining** with the mask in force. It is not enough to zero the gradient of a pruned weight: an optimiser with
@@ -223,7 +223,7 @@ viz.curves(
     LEVELS, {name: [summarise(trials) for trials in rows] for name, rows in plain.items()},
     xlabel="sparsity", ylabel="test accuracy", levels={"dense": summarise(dense).mean}, percent=True,
     caption="Magnitude keeps its accuracy longest; activity falls even below random.",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # Two surprises. *Gradient × weight*, which sounds wiser, loses to plain size: a first-order estimate holds for small
@@ -248,7 +248,7 @@ viz.curves(
     HIGH, {name: [summarise(row[level]) for level in HIGH] for name, row in curves.items()},
     xlabel="sparsity", ylabel="test accuracy", levels={"dense": summarise(dense).mean}, percent=True,
     caption="Retraining moves the knee from about half to about nine tenths; rounds move it further.",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # By its last round a network has been retrained once for every point of the curve, the single cut only once. **Is it the rounds, or just the
@@ -292,7 +292,7 @@ viz.curves(
     SHARES, {name: [summarise(trials) for trials in rows] for name, rows in grain.items()},
     xlabel="sparsity", ylabel="test accuracy", levels={"dense": summarise(dense_cnn).mean}, percent=True,
     caption="Single weights last longest, whole filters fall first (small CNN, no retraining).",
-)  # fmt: skip
+)
 
 # %% [markdown]
 # **Paper says / measured here.** The cell below fails if a claim does not hold. Differences are paired, trial by trial.

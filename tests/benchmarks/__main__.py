@@ -14,7 +14,19 @@ import torch
 
 from tests.benchmarks.side_by_side import Row, print_table
 
-NAMES = ("trials", "pruning", "masked_steps", "counting", "imports", "lessons", "widgets", "start")
+NAMES = (
+    "trials",
+    "pruning",
+    "masked_steps",
+    "synflow",
+    "structured",
+    "obd",
+    "counting",
+    "imports",
+    "lessons",
+    "widgets",
+    "start",
+)
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks.json"
 
 
