@@ -14,9 +14,19 @@ from torch import Tensor, fx, nn
 
 from course_lib.errors import CourseError
 from course_lib.pruning.operations import (
-    AVERAGING, CONVOLUTIONS, ELEMENTWISE, JOINING, KEEPING, MEETING, MIXING, NORMS, RESHAPING,
-    averaged, refusal, reshaped,
-)  # fmt: skip
+    AVERAGING,
+    CONVOLUTIONS,
+    ELEMENTWISE,
+    JOINING,
+    KEEPING,
+    MEETING,
+    MIXING,
+    NORMS,
+    RESHAPING,
+    averaged,
+    refusal,
+    reshaped,
+)
 
 
 @dataclass(frozen=True)
