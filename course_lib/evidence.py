@@ -102,7 +102,7 @@ class Claim:
         says: the claim, in words.
         paper: what the paper says, with its place; "" where the claim is our own.
         measured: what was measured just now, as text or Summary.
-        holds: True or False; None for a clock, which is reported and never judged.
+        holds: True or False; None for what is reported and not judged: a clock, or a finding that stays open.
     """
 
     says: str
