@@ -301,9 +301,9 @@ at_the_end = paired_difference(results[0.98]["gradual"], small[0.98])
 # %%
 rounds_word, ten_times = "iterative best (Han 2015)", "large-sparse wins, to 10× fewer"
 evidence(
-    Claim("gradual beats one cut (0.98)", "prune little by little", f"{gradually:points}", gradually.low > 0),
+    Claim("gradual beats one cut (0.98)", "", f"{gradually:points}", gradually.low > 0),
     Claim("rounds beat one cut (0.98)", rounds_word, f"{in_rounds:points}", in_rounds.low > 0),
-    Claim("the cube beats a straight line", "exponent 3", f"{cube:points}", cube.low > 0),
+    Claim("the cube beats a straight line", "", f"{cube:points}", cube.low > 0),
     Claim("at 0.9 the schedule hardly matters", "", f"{same:points}", abs(same.mean) <= 0.01),
     Claim("large-sparse beats small-dense", ten_times, f"{large_wins:points}", large_wins.low > 0),
     Claim("… with 50 times fewer (0.98)", "", f"{at_the_end:points}", None),
