@@ -356,3 +356,19 @@ def test_trials_can_be_watched_on_the_way() -> None:
         fit(alone, data.train, steps=6, seed=trial)
         for name, value in alone.state_dict().items():
             torch.testing.assert_close(snapshots[trial, 6][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_another_loss_trains_alone_and_together_alike() -> None:
+    """Targets may be anything with a row for each example: here the logits of a teacher."""
+    x = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    targets = torch.randn(64, 10, generator=torch.Generator().manual_seed(1))
+    split = Split(x, targets)
+    alone, together = fresh(mlp, 2, (64, 20, 10)), fresh(mlp, 2, (64, 20, 10))
+    losses = torch.tensor([fit(m, split, steps=5, loss=F.mse_loss, seed=k) for k, m in enumerate(alone)])
+    assert torch.allclose(fit_trials(together, split, steps=5, loss=F.mse_loss), losses, atol=1e-5)
+    soft = Split(x, targets.softmax(1))
+    by_name = fit_trials(fresh(mlp, 2, (64, 20, 10)), soft, steps=3)
+    by_lambda = fit_trials(
+        fresh(mlp, 2, (64, 20, 10)), soft, steps=3, loss=lambda logits, t: F.cross_entropy(logits, t)
+    )
+    assert torch.allclose(by_name, by_lambda, atol=1e-6)

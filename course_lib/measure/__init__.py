@@ -10,7 +10,7 @@ from course_lib.measure.costs import (
     theoretical_speedup,
 )
 from course_lib.measure.energy import PICOJOULES, energy_pj
-from course_lib.measure.memory import saved_bytes, stored_bytes
+from course_lib.measure.memory import peak_bytes, saved_bytes, stored_bytes
 
 __all__ = [
     "PICOJOULES",
@@ -22,6 +22,7 @@ __all__ = [
     "layer_costs",
     "nonzero_count",
     "parameter_count",
+    "peak_bytes",
     "saved_bytes",
     "stored_bytes",
     "theoretical_speedup",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from course_lib.errors import CourseError
 
@@ -67,3 +70,59 @@ def saved_bytes(fn: Callable[[], object]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         fn()
     return sum(storage.nbytes() for storage in storages.values())
+
+
+def peak_bytes(fn: Callable[[], object]) -> int:
+    """The most bytes of new tensors that are alive at one time while `fn()` runs: forward, backward, or both.
+
+    Every operation's results are noted when they are made and struck off when their memory is freed. What existed
+    before does not count.
+
+    >>> x = torch.ones(1000)
+    >>> peak_bytes(lambda: (x + 1) * 2)  # the sum and the product are alive together, for a moment
+    8000
+
+    Lesson 13.
+    """
+    with AllocationTracker() as tracker:
+        fn()
+    return tracker.peak
+
+
+class AllocationTracker(TorchDispatchMode):
+    """Sees every operation, and when the memory of its results is freed; `live` and `peak` are bytes.
+
+    Lesson 13.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Run the operation, then note what is new."""
+        before = {storage_of(t)._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and storage_of(tensor)._cdata not in before | self.known:
+                self.note(storage_of(tensor))
+        return out
+
+    def note(self, storage: torch.UntypedStorage) -> None:
+        """Count a new piece of memory until it is freed."""
+        key, n_bytes = storage._cdata, storage.nbytes()
+        self.known.add(key)
+        self.live += n_bytes
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self.strike_off, key, n_bytes)
+
+    def strike_off(self, key: int, n_bytes: int) -> None:
+        """Its memory is free again."""
+        self.known.discard(key)
+        self.live -= n_bytes
+
+
+def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage:
+    """The piece of memory that a tensor looks at."""
+    return tensor.untyped_storage()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from course_lib.data import Split
 from course_lib.errors import CourseError, require_positive
-from course_lib.training.loop import batch_rows, check_settings, checked, mask_keeper
+from course_lib.training.loop import Loss, batch_rows, check_settings, checked, mask_keeper
 from course_lib.training.optimizers import OPTIMIZERS
 
 
@@ -30,6 +30,7 @@ def fit_trials(
     weight_decay: float = 0.0,
     seeds: Sequence[int] | None = None,
     masks: Sequence[Mapping[str, Tensor]] | None = None,
+    loss: Loss = F.cross_entropy,
     after_step: Callable[[int, int, nn.Module], object] | None = None,
     every: int = 1,
 ) -> Tensor:
@@ -44,6 +45,7 @@ def fit_trials(
         steps, batch_size, lr, optimizer, weight_decay: as in `fit`.
         seeds: the order of the examples in each trial; 0, 1, 2, ... by default.
         masks: for each trial, parameter name -> bool mask; the same names in every trial.
+        loss: as in `fit`.
         after_step: called as `after_step(step, trial, model)` with the number of the step, 1..steps, and each trial's
             network as it is then: for learning curves, early stopping, snapshots. Trials may call it at the same time.
         every: call `after_step` only after every so many steps.
@@ -76,6 +78,7 @@ def fit_trials(
         "lr": lr,
         "optimizer": optimizer,
         "weight_decay": weight_decay,
+        "loss": loss,
         "after_step": after_step,
         "every": every,
     }
@@ -89,7 +92,7 @@ def fit_trials(
 
 
 def fit_stacked(
-    trials, models, splits, seeds, masks, *, steps, batch_size, lr, optimizer, weight_decay, after_step, every
+    trials, models, splits, seeds, masks, *, steps, batch_size, lr, optimizer, weight_decay, loss, after_step, every
 ) -> Tensor:
     """Train one group of trials as one stacked network; returns the losses, (trials, steps)."""
     weights, buffers = stack_module_state(list(models))  # name -> (trials, *shape)
@@ -102,24 +105,31 @@ def fit_stacked(
         return functional_call(skeleton, (weights, buffers), (x,))
 
     logits_of_all = vmap(logits_of_one, randomness="different")
+    loss_of_all = stacked_cross_entropy if loss is F.cross_entropy else vmap(loss, randomness="different")
     losses = []
     x, y, rows = stacked_batches(splits, seeds, steps, batch_size)
     keep_masks()
     for step, batch in enumerate(rows, start=1):  # batch: (trials, batch)
         logits = logits_of_all(weights, buffers, x[batch])  # (trials, batch, classes)
-        loss = F.cross_entropy(logits.flatten(0, 1), y[batch].flatten(), reduction="none").view_as(batch).mean(dim=1)
+        loss_now = loss_of_all(logits, y[batch])  # (trials,)
         for weight in weights.values():
             weight.grad = None
-        loss.sum().backward()
+        loss_now.sum().backward()
         step_weights()
         keep_masks()
-        losses.append(loss.detach())
+        losses.append(loss_now.detach())
         if after_step is not None and step % every == 0:
             unstack_(models, weights | buffers)
             for trial, model in zip(trials, models, strict=True):
                 after_step(step, trial, model)
     unstack_(models, weights | buffers)
     return torch.stack(losses, dim=1)
+
+
+def stacked_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """vmap(F.cross_entropy), but all trials in one call: (trials, batch, classes), (trials, batch) -> (trials,)."""
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
+    return losses.view(logits.shape[:2]).mean(dim=1)
 
 
 def unstack_(models: Sequence[nn.Module], tensors: Mapping[str, Tensor]) -> None:
