@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from course_lib import models
 from course_lib.errors import CourseError
 from course_lib.measure import layer_costs, parameter_count
 from course_lib.models import ScaledTanh, empty, lenet_5, lenet_300_100, mlp, obd_net, small_cnn, vgg
@@ -152,3 +153,29 @@ def test_batch_norm_and_width():
 def test_refusals(build, words):
     with pytest.raises(CourseError, match=words):
         build()
+
+
+def test_efficient_networks_have_their_published_sizes() -> None:
+    """The oracle is torchvision where it has them; MobileNet v1's count is the paper's 4.2 million."""
+    import torchvision
+
+    for ours, theirs in (
+        (models.squeezenet, torchvision.models.squeezenet1_0),
+        (models.efficientnet_b0, torchvision.models.efficientnet_b0),
+    ):
+        built = models.empty(ours)
+        with torch.device("meta"):
+            oracle = theirs()
+        assert sorted(p.shape for p in built.parameters()) == sorted(p.shape for p in oracle.parameters())
+    macs = sum(cost.macs for cost in layer_costs(models.empty(models.mobilenet), (3, 224, 224)))
+    assert round(macs / 1e6) == 569  # the paper's figure
+    small = sum(p.numel() for p in models.empty(models.mobilenet, width=0.25).parameters())
+    assert small < 500_000
+
+
+def test_blocks_keep_their_promise_of_shapes() -> None:
+    x = torch.zeros(2, 8, 9, 9)
+    assert models.separable_conv(8, 5, stride=2)(x).shape == (2, 5, 5, 5)
+    assert models.InvertedResidual(8, 8)(x).shape == x.shape and models.InvertedResidual(8, 8).shortcut
+    assert not models.InvertedResidual(8, 8, stride=2).shortcut
+    assert models.XceptionBlock(8, 6)(x).shape == (2, 6, 5, 5)

@@ -1,8 +1,4 @@
-"""The networks of the papers, at the size of the data they are given.
-
-Every function returns a fresh network whose weights come from torch's global random state; `seed_everything`
-style calls are the caller's business. `input_shape` is the shape of one example, (channels, height, width).
-"""
+"""The networks that pruning and quantization grew up with, from multilayer perceptrons to VGG."""
 
 from __future__ import annotations
 
