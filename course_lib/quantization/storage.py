@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from course_lib.errors import CourseError
+from course_lib.quantization import bits as bit_strings
 from course_lib.quantization.post_training import QuantizedTensor, load_weights_
 from course_lib.quantization.uniform import QParams
 
@@ -46,8 +47,8 @@ def pack_bits(codes: Tensor, bits: int) -> Tensor:
         raise CourseError(
             f"{bits} bits hold 0 to {2**bits - 1}, but the codes go from {numbers.min()} to {numbers.max()}."
         )
-    digits = numbers[:, None] >> np.arange(bits - 1, -1, -1) & 1  # (n, bits)
-    return torch.from_numpy(np.packbits(digits.astype(np.uint8)))
+    packed = bit_strings.pack_bits(numbers, np.full(len(numbers), bits)) if len(numbers) else b""
+    return torch.frombuffer(bytearray(packed), dtype=torch.uint8) if packed else torch.empty(0, dtype=torch.uint8)
 
 
 def unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
@@ -58,8 +59,7 @@ def unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
 
     Lesson 08.
     """
-    digits = np.unpackbits(packed.numpy(), count=count * bits).reshape(count, bits)
-    return torch.from_numpy(digits.astype(np.int32) @ (1 << np.arange(bits - 1, -1, -1, dtype=np.int32)))
+    return torch.from_numpy(bit_strings.unpack_bits(packed.numpy().tobytes(), count, bits)).to(torch.int32)
 
 
 def save_quantized(path: str | Path, model: nn.Module, quantized: Mapping[str, QuantizedTensor]) -> int:
