@@ -50,11 +50,12 @@ def progress_line(lesson: int) -> str:
     exercises = exercises_of(lesson)
     if not exercises:
         return "This lesson has no exercises yet."
-    done = [store().passed(exercise.id) for exercise in exercises]
     marks = " ".join(
-        f"{'●' if passed else '○'} {exercise.id}" for exercise, passed in zip(exercises, done, strict=True)
+        f"{'●' if store().passed(exercise.id) else '○'} {exercise.id}{' (optional)' * exercise.optional}"
+        for exercise in exercises
     )
-    return f"Exercises passed: {sum(done)} of {len(done)}   {marks}"
+    needed = [exercise for exercise in exercises if not exercise.optional]
+    return f"Exercises passed: {sum(store().passed(exercise.id) for exercise in needed)} of {len(needed)}   {marks}"
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,12 @@ class Page:
 
 
 def lessons_done() -> set[int]:
-    """The lessons whose exercises are all passed."""
+    """The lessons whose exercises are all passed, optional ones aside."""
     return {
         lesson
         for lesson in LESSON_STEMS
-        if exercises_of(lesson) and all(store().passed(exercise.id) for exercise in exercises_of(lesson))
+        if exercises_of(lesson)
+        and all(store().passed(exercise.id) for exercise in exercises_of(lesson) if not exercise.optional)
     }
 
 

@@ -15,6 +15,7 @@ from course_lib.checking import check, current, hint, predict, quiz, solution
 from course_lib.checking.progress import Store, store
 from course_lib.errors import CourseError
 from course_lib.lesson import begin, lessons_done, show_map, show_savings
+from course_lib.rubrics.exercise import rubric_of
 
 
 def answer(source: str, name: str = "magnitude_mask"):
@@ -107,6 +108,20 @@ def test_progress_is_kept_and_shown() -> None:
     assert 0 in lessons_done()
     assert "(done)" in show_map().text
     assert show_savings().html.count("?") > 10
+
+
+def test_an_optional_exercise_is_extra() -> None:
+    """A lesson is done without it; its points are called extra wherever they stand."""
+    setup = "from collections.abc import Callable\n"
+    needed = [exercise for exercise in rubric_of(4).EXERCISES if not exercise.optional]
+    assert len(needed) == 4
+    for exercise in needed:
+        assert check(answer(setup + solution_source(exercise.id), exercise.name)).status == "passed"
+    assert 4 in lessons_done()
+    assert "4 of 4" in repr(begin(lesson=4)) and "○ 4.5 (optional)" in repr(begin(lesson=4))
+    extra = check(answer(setup + solution_source("4.5"), "surgeon_removal"))
+    assert "2 of 2 extra points (optional)" in extra.heading
+    assert "4 of 4" in repr(begin(lesson=4)) and "● 4.5 (optional)" in repr(begin(lesson=4))
 
 
 def solution_source_of_lesson_00() -> str:

@@ -180,6 +180,18 @@ def test_check_passes_when_every_exercise_does_even_without_metadata(tmp_path: P
     assert course("check", path).exit_code == 0
 
 
+def test_check_needs_no_optional_exercise(tmp_path: Path) -> None:
+    double = "def e2_{0}(x):\n    return {1} * x"
+    optional = "\ncheck_needed = check\ndef check(function):\n    check_needed(function, points=0)"
+    for factor, exit_code, said in ((2, 0, "1 of 1 passed, 2 points."), (3, 1, "0 of 1 passed, 0 points.")):
+        answers = {"2.1": double.format(1, factor), "2.2": double.format(2, 3)}
+        notebook = nbformat.read(exercise_notebook(tmp_path / "mine.ipynb", answers), as_version=4)
+        notebook.cells[3].source += optional
+        nbformat.write(notebook, tmp_path / "mine.ipynb")
+        result = course("check", tmp_path / "mine.ipynb")
+        assert result.exit_code == exit_code and said in result.output and "0 extra" in result.output
+
+
 def test_check_counts_the_last_answer_and_no_damaged_line(tmp_path: Path) -> None:
     again = "def e2_1(x):\n    return 0\ncheck(e2_1)\ndef e2_1(x):\n    return 4"
     junk = "\nopen(os.environ['COURSE_RESULTS'], 'a').write('{\\n[]\\n3\\n')"

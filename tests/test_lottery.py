@@ -84,6 +84,25 @@ def test_late_rewinding_starts_from_later_values() -> None:
     assert torch.equal(seen[1], late[1].bias)
 
 
+def test_a_search_goes_on_where_it_stopped() -> None:
+    """Two rounds and then two more are the same as four, and nothing is trained twice."""
+    calls = []
+
+    def spy(networks, masks):
+        calls.append(1)
+        return noise(networks, masks)
+
+    networks = [network(0), network(1)]
+    begun = lottery.find_tickets(networks, rounds=2, train=spy)
+    resumed = lottery.find_tickets(networks, rounds=2, train=spy, earlier=begun)
+    assert len(calls) == 5
+    whole = lottery.find_tickets(networks, rounds=4, train=noise)
+    assert len(begun) == 3
+    assert [found.density for found in resumed] == [found.density for found in whole]
+    for name, mask in whole[-1].masks[1].items():
+        assert torch.equal(resumed[-1].masks[1][name], mask)
+
+
 @given(st.integers(0, 100), st.floats(0, 1), st.floats(0, 1))
 @settings(max_examples=25, deadline=None)
 def test_prune_round_is_exact_and_keeps_the_largest(seed: int, rate: float, output_rate: float) -> None:
@@ -130,6 +149,12 @@ def test_with_the_course_s_own_training() -> None:
         lambda: lottery.find_tickets([network(0)], rounds=-1, train=noise),
         lambda: lottery.find_tickets([network(0)], rounds=1, train=noise, rate=20),
         lambda: lottery.find_tickets([network(0)], rounds=1, train=noise, start=[]),
+        lambda: lottery.find_tickets(
+            [network(0)] * 2,
+            rounds=1,
+            train=noise,
+            earlier=lottery.find_tickets([network(0)], rounds=0, train=noise),
+        ),
         lambda: lottery.prune_round(network(0), {"elsewhere": torch.ones(2, dtype=torch.bool)}),
         lambda: lottery.find_tickets([nn.Flatten()], rounds=1, train=noise),
     ],

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from course_lib.data import load
 from course_lib.errors import CourseError
+from course_lib.measure import layer_costs
 from course_lib.models import ScaledTanh, mlp, obd_net
 from course_lib.pruning import apply_masks_, magnitude_scores, masks_from_scores, prunable
 from course_lib.pruning.obd import diagonal_hessian, gauss_newton_diagonal, saliency
@@ -435,3 +436,27 @@ X, Y = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
 def test_refusals_say_what_is_wrong(run, words):
     with pytest.raises(CourseError, match=words):
         run()
+
+
+def test_the_papers_network_is_counted_to_the_last_connection():
+    costs = layer_costs(obd_net(), (1, 28, 28))  # a warning would be an error here
+    assert sum(cost.parameters for cost in costs) == 2578
+    biases = 4 * 24**2 + 4 * 12**2 + 12 * 8**2 + 12 * 4**2 + 10  # a connection from the constant 1 each
+    assert sum(cost.macs for cost in costs) + biases == connections() - averages() + gains()
+
+
+def averages():
+    """The paper's averages of four have one shared gain: ours average first and multiply once."""
+    return 4 * (4 * 12**2 + 12 * 4**2)
+
+
+def gains():
+    """One multiplication for each averaged unit."""
+    return 4 * 12**2 + 12 * 4**2
+
+
+def connections():
+    """What the paper's network of 98,442 connections is made of, units times (inputs + bias)."""
+    parts = (4 * 24**2 * 26, 4 * 12**2 * 5, 20 * 25 * 8**2 + 12 * 8**2, 12 * 4**2 * 5, 10 * 193)
+    assert sum(parts) == 98_442
+    return sum(parts)

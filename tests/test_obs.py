@@ -11,7 +11,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from course_lib.data import monks, xor
 from course_lib.errors import CourseError
-from course_lib.pruning.obs import inverse_hessian, surgeon_step
+from course_lib.pruning.obs import inverse_hessian, removals, surgeon_step
 
 QUICK = settings(deadline=None, max_examples=40)
 
@@ -193,3 +193,52 @@ LAYER, X = nn.Linear(2, 1), torch.ones(3, 2)
 def test_refusals_say_what_is_wrong(run, words):
     with pytest.raises(CourseError, match=words):
         run()
+
+
+# --- one weight after the other ------------------------------------------------------------------------------------
+
+
+def bent(seed=0):
+    """A tanh network and its inputs."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double(), torch.randn(12, 3).double()
+
+
+@pytest.mark.parametrize("method", ["surgeon", "saliency", "magnitude"])
+def test_removals_go_one_by_one_and_never_come_back(method):
+    model, x = bent()
+    before = parameters_to_vector(model.parameters()).detach().clone()
+    path = removals(model, x, method=method)
+    assert torch.equal(parameters_to_vector(model.parameters()), before) and torch.equal(path[0], before)
+    assert [int((weights == 0).sum()) for weights in path] == list(range(len(before)))
+    assert all(bool((later[earlier == 0] == 0).all()) for earlier, later in zip(path, path[1:], strict=False))
+    assert [len(removals(model, x, method=method, count=k)) for k in (0, 1, 3)] == [1, 2, 4]
+
+
+def test_only_the_surgeon_moves_what_stays():
+    model, x = bent()
+    for method, moves in (("surgeon", True), ("saliency", False), ("magnitude", False)):
+        start, *_, end = removals(model, x, method=method, count=5)
+        assert torch.equal(start[end != 0], end[end != 0]) != moves
+    start, end = removals(model, x, method="magnitude", count=1)
+    assert int((end == 0).nonzero()) == int(start.abs().argmin())
+
+
+def test_saliency_is_that_of_the_surgeons_hessian():
+    model, x = bent(1)
+    start, end = removals(model, x, method="saliency", count=1)
+    cost = start**2 * summed_outer_products(model, x).diagonal() / 2
+    assert int((end == 0).nonzero()) == int(cost.argmin())
+
+
+def test_more_outputs_than_go_backward_at_once():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 3)).double()
+    x = torch.randn(150, 2, dtype=torch.float64)
+    hessian = summed_outer_products(model, x) + 0.1 * torch.eye(15)
+    torch.testing.assert_close(inverse_hessian(model, x, damping=0.1), torch.linalg.inv(hessian))
+
+
+@pytest.mark.parametrize(("options", "words"), [({"method": "luck"}, "'surgeon'"), ({"count": 4}, "3 weights"), ({"count": -1}, "count")])  # fmt: skip
+def test_removals_refuse(options, words):
+    with pytest.raises(CourseError, match=words):
+        removals(nn.Linear(2, 1), X, **options)

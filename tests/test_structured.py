@@ -13,8 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import prune
 
+from course_lib.cli import runs
 from course_lib.errors import CourseError
-from course_lib.measure import layer_costs, parameter_count
+from course_lib.experiments import structured_pruning
+from course_lib.measure import layer_costs, nonzero_count, parameter_count
 from course_lib.models import small_cnn, vgg
 from course_lib.pruning import magnitude_scores
 from course_lib.pruning.dependencies import follow_channels
@@ -267,6 +269,44 @@ def test_remove_layer_makes_it_pass_its_input_on():
     assert model.training and smaller.training
 
 
+# --- a batch of no examples tells the shapes ------------------------------------------------------------------------
+
+
+def test_following_computes_nothing_where_it_need_not():
+    assert len(follow_channels(trained_looking(Concatenating), batch()).example) == 0
+    assert len(follow_channels(trained_looking(Depthwise), batch()).example) == 4  # its view needs to know the batch
+
+
+def test_layers_that_take_no_empty_batch_get_the_example(monkeypatch):
+    def forward(layer, x):
+        if len(x) == 0:
+            raise RuntimeError("empty")
+        return F.relu(x)
+
+    monkeypatch.setattr(nn.ReLU, "forward", forward)
+    model, x = trained_looking(plain), batch()
+    assert len(follow_channels(model, x).example) == 4
+    smaller, masked = (f(model, 0.5, example_input=x) for f in (remove_filters, mask_filters))
+    assert torch.allclose(output(smaller, x), output(masked, x), atol=1e-5)
+
+
+class RowsAreChannels(nn.Module):
+    """As many pixels as channels: with no examples (0 · 16, 16) looks like (0, 16)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = conv(3, 16), nn.Linear(16, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.conv(x))
+        return self.head(x.view(x.size(0) * x.size(1), x.size(2) * x.size(3)))
+
+
+def test_an_empty_batch_is_not_mistaken():
+    with pytest.raises(CourseError, match="mixes channels with other axes"):
+        remove_filters(RowsAreChannels(), 0.5, example_input=torch.zeros(2, 3, 4, 4))
+
+
 # --- refusals ------------------------------------------------------------------------------------------------------
 
 
@@ -390,3 +430,23 @@ def test_small_networks_of_the_course():
     model, x = small_cnn(channels=(16, 32)), torch.rand(2, 1, 8, 8)
     smaller = remove_filters(model, 0.5, example_input=x)
     assert (smaller[0].out_channels, smaller[3].out_channels, smaller[7].in_features) == (8, 16, 64)
+
+
+# --- course run 07 -------------------------------------------------------------------------------------------------
+
+
+def test_the_experiment_runs_and_reports(tmp_path):
+    units = structured_pruning.units("digits", trials=2, iterations=10)
+    said = runs.run(structured_pruning, units, tmp_path / "results.jsonl", note=print)
+    assert "dense" in said and "0.75 small, from scratch" in said and "±" in said
+
+
+def test_weights_and_filters_are_compared_at_equal_size():
+    data = [structured_pruning.load("digits")]
+    networks = [small_cnn()]
+    small = structured_pruning.smaller(networks, data, 0.5)
+    masks = structured_pruning.equal_masks(networks, small)
+    masked = structured_pruning.pruned(networks, masks)[0]
+    assert nonzero_count(masked) == parameter_count(small[0])
+    again = structured_pruning.fresh(small)[0]
+    assert again[0].weight.shape == small[0][0].weight.shape and not torch.equal(again[0].weight, small[0][0].weight)

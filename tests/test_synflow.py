@@ -176,7 +176,7 @@ def test_synflow_needs_float64():
 
 
 @pytest.mark.parametrize("schedule", ["exponential", "linear"])
-@pytest.mark.parametrize("compression", [1.0, 3.0, 30.0])
+@pytest.mark.parametrize("compression", [1.5, 3.0, 30.0])
 def test_masks_are_those_of_the_published_algorithm(schedule, compression):
     torch.manual_seed(0)
     model = normed_cnn()
@@ -209,12 +209,30 @@ def test_a_guess_that_is_too_low_changes_nothing(monkeypatch):
     assert all(torch.equal(masks[name], again[name]) for name in masks)
 
 
-@pytest.mark.parametrize("compression", [1, 2.5, 100, 77.3])
+@pytest.mark.parametrize("compression", [1.01, 2.5, 100, 77.3])
 def test_exactly_as_many_go_as_asked(compression):
     torch.manual_seed(0)
     masks = synflow.prune(small_cnn(), compression, input_shape=SHAPE, iterations=7)
     total = sum(mask.numel() for mask in masks.values())
     assert sum(int((~mask).sum()) for mask in masks.values()) == round((1 - 1 / compression) * total)
+
+
+def test_a_compression_that_removes_nothing_is_warned_of():
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="removes none of the 24 weights"):
+        masks = synflow.prune(mlp((4, 4, 2)), 1, input_shape=(4,), iterations=3)
+    assert all(bool(mask.all()) for mask in masks.values())
+
+
+def test_the_masks_of_every_iteration_can_be_watched():
+    torch.manual_seed(0)
+    model, seen = mlp((64, 20, 10)), []
+    count = lambda masks: sum(int(mask.sum()) for mask in masks.values())
+    masks = synflow.prune(
+        model, 16, input_shape=SHAPE, iterations=4, after_iteration=lambda k, now: seen.append((k, count(now)))
+    )
+    assert seen == [(1, 740), (2, 370), (3, 185), (4, 92)]
+    assert count(masks) == 92 and all(mask.shape == prunable(model)[name].shape for name, mask in masks.items())
 
 
 def test_equal_scores_drop_no_more_than_asked():

@@ -92,12 +92,14 @@ def report(exercise: Exercise, status: str, points: float, mistake: str | None) 
         return
     line = {"exercise": exercise.id, "title": exercise.title, "status": status, "points": points}
     with open(os.environ["COURSE_RESULTS"], "a", encoding="utf-8") as file:
-        file.write(json.dumps(line | {"max_points": exercise.points, "mistake": mistake}) + "\n")
+        needed = 0 if exercise.optional else exercise.points
+        file.write(json.dumps(line | {"max_points": needed, "mistake": mistake}) + "\n")
 
 
 def heading(exercise: Exercise, verdict: Verdict) -> str:
     """The first line of the card."""
-    score = f"{exercise.points if verdict.status == 'passed' else 0} of {exercise.points} points"
+    kind = "extra points (optional)" if exercise.optional else "points"
+    score = f"{exercise.points if verdict.status == 'passed' else 0} of {exercise.points} {kind}"
     words = {
         "passed": "Passed",
         "failed": "Not yet",

@@ -52,16 +52,20 @@ def check(
 ) -> None:
     """Run an exercise notebook from top to bottom and print its score.
 
-    Neither the notebook nor your recorded progress is changed. The exit status is 0 if every exercise passed.
+    Neither the notebook nor your recorded progress is changed. The exit status is 0 if every exercise that is not
+    optional passed.
     """
     from course_lib.cli.marks import marks_of
 
     marks = marks_of(notebook)
     rows = [(mark.exercise, mark.title, mark.status, mark.shown_points, mark.mistake or "") for mark in marks]
     show_table(notebook.name, ("Exercise", "Title", "Status", "Points", "Mistake"), rows)
-    n_passed = sum(mark.status == "passed" for mark in marks)
-    say(f"{n_passed} of {len(marks)} passed, {sum(mark.points for mark in marks):g} points.")
-    raise typer.Exit(0 if n_passed == len(marks) else 1)
+    needed = [mark for mark in marks if not mark.optional]
+    n_passed = sum(mark.status == "passed" for mark in needed)
+    extra = sum(mark.points for mark in marks if mark.optional)
+    more = f" and {extra:g} extra" if extra else ""
+    say(f"{n_passed} of {len(needed)} passed, {sum(mark.points for mark in needed):g} points{more}.")
+    raise typer.Exit(0 if n_passed == len(needed) else 1)
 
 
 @command

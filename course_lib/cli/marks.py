@@ -18,7 +18,7 @@ MARKER = re.compile(r"^# Exercise (\d+\.\d+)\s*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Mark:
-    """What came out of one exercise; `max_points` is None where its check never ran."""
+    """What came out of one exercise; `max_points` is None where its check never ran, 0 where it is optional."""
 
     exercise: str
     title: str = ""
@@ -28,8 +28,15 @@ class Mark:
     mistake: str | None = None
 
     @property
+    def optional(self) -> bool:
+        """Whether the notebook is complete without it."""
+        return self.max_points == 0
+
+    @property
     def shown_points(self) -> str:
-        """Points as text, such as "1 / 2"."""
+        """Points as text, such as "1 / 2"; those of an optional exercise are "2 extra"."""
+        if self.optional:
+            return f"{self.points:g} extra"
         return f"{self.points:g}" + (f" / {self.max_points:g}" if self.max_points is not None else "")
 
 

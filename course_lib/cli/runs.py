@@ -55,7 +55,8 @@ def run(module: ModuleType, units: list[dict], path: Path, *, note: Callable[[st
     """Measure the units whose result `path` does not hold yet, and return the report on all of them.
 
     Args:
-        module: offers `measure(unit) -> result` and `report(results) -> text`.
+        module: offers `measure(unit) -> result` and `report(results) -> text`; `measure(unit, result_of)` where a unit
+            builds on units before it: `result_of(unit)` is what they gave.
         path: one JSON line {"unit": …, "result": …} per unit.
         note: is told what a learner should know.
 
@@ -67,8 +68,15 @@ def run(module: ModuleType, units: list[dict], path: Path, *, note: Callable[[st
     if len(missing) < len(units):
         note(f"{len(units) - len(missing)} of {len(units)} results are there already.")
     for unit in track(missing, description="Measuring", disable=not missing):
-        results[_key(unit)] = json.loads(_append(path, unit, module.measure(unit)))["result"]
+        results[_key(unit)] = json.loads(_append(path, unit, _measured(module, unit, results)))["result"]
     return module.report([results[_key(unit)] for unit in units])
+
+
+def _measured(module: ModuleType, unit: dict, results: dict[str, dict]) -> dict:
+    """Measure a unit; a `measure` with two arguments builds on earlier units, and can ask for their results."""
+    if len(inspect.signature(module.measure).parameters) == 1:
+        return module.measure(unit)
+    return module.measure(unit, lambda earlier: results[_key(earlier)])
 
 
 def _key(unit: dict) -> str:

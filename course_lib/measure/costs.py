@@ -67,7 +67,8 @@ def layer_costs(model: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]
         input_shape: the shape of one example, without the batch: (channels, height, width).
 
     Returns:
-        one LayerCost for each linear, convolutional or normalising layer, `name` as in `model.named_modules()`.
+        one LayerCost for each linear, convolutional or normalising layer (and each that only adds), `name` as in
+        `model.named_modules()`.
 
     Raises:
         CourseError: an example of this shape does not go through the network.
@@ -81,7 +82,7 @@ def layer_costs(model: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]
     Lesson 01.
     """
     costs: list[LayerCost] = []
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, COUNTED + WITHOUT_MACS)}
+    layers = {name: layer for name, layer in model.named_modules() if is_counted(layer)}
     hooks = [layer.register_forward_hook(recorder(name, costs)) for name, layer in layers.items()]
     try:
         run_without_work(model, input_shape, costs)
@@ -95,6 +96,11 @@ def layer_costs(model: nn.Module, input_shape: Sequence[int]) -> list[LayerCost]
             hook.remove()
     warn_of_uncounted(model, layers)
     return costs
+
+
+def is_counted(layer: nn.Module) -> bool:
+    """Whether a layer's cost is known; one that only adds, such as a bias for joined maps, says so by `adds_only`."""
+    return isinstance(layer, COUNTED + WITHOUT_MACS) or getattr(layer, "adds_only", False)
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ each for every pixel, an addition unites those that meet. So every row and colum
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,9 +25,11 @@ from course_lib.pruning.operations import (
     NORMS,
     RESHAPING,
     averaged,
+    only_flattens,
     refusal,
     reshaped,
 )
+from course_lib.pruning.requirements import require_all_seen, require_own_weights
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Channels:
     parent: list[int] = field(default_factory=list)
     kept: set[int] = field(default_factory=set)  # the network's inputs and outputs
     slots: list[Slot] = field(default_factory=list)
-    output: object = None  # what the network returned for the example
+    example: Tensor | None = None  # what went through the network
+    output: object = None  # and what came out
     filters: dict[str, tuple[int, ...]] = field(default_factory=dict)  # layer -> the number of each of its filters
 
     def fresh(self, count: int) -> tuple[int, ...]:
@@ -66,6 +70,10 @@ class Channels:
         """Channels in the same place of the two lists go or stay together."""
         for a, b in zip(first, second, strict=True):
             self.parent[self.root(b)] = self.root(a)
+
+    def roots(self) -> list[int]:
+        """The root of every number."""
+        return [self.root(channel) for channel in range(len(self.parent))]
 
 
 class Follower(fx.Interpreter):
@@ -92,12 +100,13 @@ class Follower(fx.Interpreter):
     def follow(self, node: fx.Node, value: Tensor) -> tuple[int, ...] | None:
         """The channel numbers of a node's value."""
         if node.op == "placeholder":
+            self.channels.example = value
             self.channels.kept.update(ids := self.channels.fresh(value.shape[1] if value.dim() > 1 else 0))
             return ids
         if node.op == "get_attr":
             return None
         sources = [source for source in node.all_input_nodes if isinstance(self.env[source], Tensor)]
-        if any(self.ids[source] is None and self.env[source].numel() > 1 for source in sources) or not sources:
+        if any(self.ids[source] is None and self.env[source].numel() != 1 for source in sources) or not sources:
             raise refusal(node, "it combines channels with a tensor that is not one of the network's layers")
         if node.op == "call_module":
             return self.through_layer(
@@ -184,7 +193,7 @@ class Follower(fx.Interpreter):
 
     def met(self, node: fx.Node, sources: list[fx.Node], value: Tensor) -> tuple[int, ...]:
         """Two tensors meet number by number: their channels are one from now on."""
-        tensors = [source for source in sources if self.env[source].numel() > 1]
+        tensors = [source for source in sources if self.env[source].numel() != 1]
         lists = [self.ids[source] for source in tensors]
         if (
             any(self.env[s].dim() != value.dim() or self.env[s].shape[1] != value.shape[1] for s in tensors)
@@ -211,9 +220,7 @@ def follow_channels(model: nn.Module, example_input: Tensor) -> Channels:
     require_own_weights(model)
     modes = {layer: layer.training for layer in model.modules()}
     try:
-        follower = Follower(model.eval(), fx.Tracer().trace(model))
-        with torch.no_grad():
-            follower.run(example_input)
+        follower = followed(model.eval(), example_input)
     except CourseError:
         raise
     except Exception as error:  # a learner's forward may raise anything
@@ -228,22 +235,13 @@ def follow_channels(model: nn.Module, example_input: Tensor) -> Channels:
     return follower.channels
 
 
-def require_own_weights(model: nn.Module) -> None:
-    """Refuse layers that share a weight, or whose weight is computed from something else."""
-    owned = [id(parameter) for layer in model.modules() for parameter in layer.parameters(recurse=False)]
-    for name, layer in model.named_modules():
-        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)) and owned.count(id(layer.weight)) != 1:
-            raise CourseError(
-                f"The weight of layer {name!r} is shared with another layer, or torch.nn.utils.prune or a parametrization "
-                "has taken its place.\nGive each layer a weight of its own, for example with prune.remove(layer, 'weight')."
-            )
-
-
-def require_all_seen(model: nn.Module, seen: Collection[str]) -> None:
-    """Refuse a network of which a part did not run: it would keep its size, and not fit any more."""
-    for name, layer in model.named_modules():
-        if name not in seen and isinstance(layer, (*CONVOLUTIONS, *NORMS, nn.Linear)):
-            raise CourseError(
-                f"Layer {name!r} does not run when the network is in eval mode, so what is removed elsewhere would no longer "
-                "fit it.\nRemove it from the network first (auxiliary heads: build the network with aux_logits=False)."
-            )
+@torch.no_grad()
+def followed(model: nn.Module, example_input: Tensor) -> Follower:
+    """Trace once, and run a batch of no examples, which costs nothing; where that does not do, the example."""
+    graph = fx.Tracer().trace(model)
+    if only_flattens(model, graph):
+        with contextlib.suppress(Exception):  # not every layer takes an empty batch; what is wrong shows below too
+            (follower := Follower(model, graph)).run(example_input[:0])
+            return follower
+    (follower := Follower(model, graph)).run(example_input)
+    return follower

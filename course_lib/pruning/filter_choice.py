@@ -20,15 +20,17 @@ def choose(
 ) -> set[int]:
     """The channel numbers that go."""
     require_positive("round_to", round_to)
-    kept = {channels.root(channel) for channel in channels.kept}
+    roots = channels.roots()
+    kept = {roots[channel] for channel in channels.kept}
     if isinstance(sparsity, Mapping):
-        gone = named(channels, sparsity, kept)
+        gone = named(channels, roots, sparsity, kept)
     else:
-        gone = lowest(model, channels, sparsity_below_one(sparsity), round_to, scores, kept)
+        means = channel_means(model, channels, roots, scores)
+        gone = lowest(groups_of(channels, roots, kept), means, sparsity_below_one(sparsity), round_to)
     for name, ids in channels.filters.items():
-        if gone.issuperset(channels.root(channel) for channel in ids):
+        if all(roots[channel] in gone for channel in ids):
             raise CourseError(f"No filter of {name!r} would be left, and nothing would flow. Remove fewer.")
-    return {channel for channel in range(len(channels.parent)) if channels.root(channel) in gone}
+    return {channel for channel, root in enumerate(roots) if root in gone}
 
 
 def sparsity_below_one(sparsity: float) -> float:
@@ -38,7 +40,7 @@ def sparsity_below_one(sparsity: float) -> float:
     return float(sparsity)
 
 
-def named(channels: Channels, filters: Mapping[str, Sequence[int]], kept: set[int]) -> set[int]:
+def named(channels: Channels, roots: Sequence[int], filters: Mapping[str, Sequence[int]], kept: set[int]) -> set[int]:
     """The channels of the filters that are named."""
     gone = set()
     for name, indices in filters.items():
@@ -48,28 +50,23 @@ def named(channels: Channels, filters: Mapping[str, Sequence[int]], kept: set[in
         for index in map(int, indices):
             if not 0 <= index < len(ids):
                 raise CourseError(f"{name!r} has filters 0 to {len(ids) - 1}, but you passed {index}.")
-            gone.add(channels.root(ids[index]))
+            gone.add(roots[ids[index]])
             if gone & kept:
                 raise CourseError(f"Filter {index} of {name!r} is an input or output of the network and must stay.")
     return gone
 
 
 def lowest(
-    model: nn.Module,
-    channels: Channels,
-    sparsity: float,
-    round_to: int,
-    scores: Mapping[str, Tensor] | None,
-    kept: set[int],
+    groups: Mapping[tuple[str, ...], Sequence[int]], means: Sequence[float], sparsity: float, round_to: int
 ) -> set[int]:
     """The channels with the lowest scores of every group of coupled layers."""
     gone: set[int] = set()
-    for makers, members in groups_of(channels, kept).items():
-        means = channel_means(model, members, scores)
-        size = math.lcm(*(round_to // math.gcd(round_to, count) for _, count in makers))
-        stay = max(1, math.floor((1 - sparsity) * len(means) / size + 0.5)) * size
+    for makers, members in groups.items():
+        per_layer = Counter(makers).values()  # how many of a layer's filters share a channel: as many as it has groups
+        size = math.lcm(*(round_to // math.gcd(round_to, count) for count in per_layer))
+        stay = max(1, math.floor((1 - sparsity) * len(members) / size + 0.5)) * size
         if sparsity > 0:
-            gone.update(sorted(means, key=means.get)[: max(0, len(means) - stay)])
+            gone.update(sorted(members, key=means.__getitem__)[: max(0, len(members) - stay)])
     if sparsity > 0 and not gone:
         raise CourseError(
             f"With round_to={round_to} and sparsity={sparsity:g}, every layer keeps all of its filters.\n"
@@ -78,34 +75,37 @@ def lowest(
     return gone
 
 
-def groups_of(channels: Channels, kept: set[int]) -> dict[tuple, dict[int, list[tuple[str, int]]]]:
-    """Layers that are coupled -> {channel: its filters, as (layer, index)}."""
-    members: dict[int, list[tuple[str, int]]] = defaultdict(list)
+def groups_of(channels: Channels, roots: Sequence[int], kept: set[int]) -> dict[tuple[str, ...], list[int]]:
+    """Layers that are coupled, each as often as it has filters in one channel -> their channels."""
+    makers: dict[int, tuple[str, ...]] = defaultdict(tuple)
     for name, ids in channels.filters.items():
-        for index, channel in enumerate(ids):
-            members[channels.root(channel)].append((name, index))
-    groups: dict[tuple, dict[int, list[tuple[str, int]]]] = defaultdict(dict)
-    for root, filters in members.items():
+        for channel in ids:
+            makers[roots[channel]] += (name,)
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for root, names in makers.items():
         if root not in kept:
-            groups[tuple(sorted(Counter(name for name, _ in filters).items()))][root] = filters
+            groups[names].append(root)
     return groups
 
 
 def channel_means(
-    model: nn.Module, members: Mapping[int, Sequence[tuple[str, int]]], scores: Mapping[str, Tensor] | None
-) -> dict[int, float]:
-    """Channel -> the mean score of its filters, each filter's being the mean over its weights."""
-    names = {name for filters in members.values() for name, _ in filters}
-    means = {name: filter_means(model, name, scores) for name in names}
-    return {root: sum(means[n][i] for n, i in filters) / len(filters) for root, filters in members.items()}
+    model: nn.Module, channels: Channels, roots: Sequence[int], scores: Mapping[str, Tensor] | None
+) -> list[float]:
+    """For every channel the mean score of its filters, each filter's being the mean over its weights."""
+    total, count = torch.zeros(2, len(roots), dtype=torch.float64)
+    for name, ids in channels.filters.items():
+        places = torch.tensor([roots[channel] for channel in ids])
+        total.index_add_(0, places, filter_means(model, name, scores).double().cpu())
+        count.index_add_(0, places, torch.ones(len(ids), dtype=torch.float64))
+    return (total / count).tolist()
 
 
-def filter_means(model: nn.Module, name: str, scores: Mapping[str, Tensor] | None) -> list[float]:
-    """The mean score of every filter of a layer."""
+def filter_means(model: nn.Module, name: str, scores: Mapping[str, Tensor] | None) -> Tensor:
+    """The mean score of every filter of a layer, (filters,)."""
     weight = model.get_submodule(name).weight.detach()
     if scores is None:
-        return (torch.linalg.vector_norm(weight.flatten(1), ord=1, dim=1) / weight[0].numel()).tolist()
+        return weight.abs().flatten(1).mean(dim=1)
     score = scores.get(f"{name}.weight".removeprefix("."))
     if score is None or score.shape != weight.shape or not torch.isfinite(score).all():
         raise CourseError(f"scores need a finite number for every weight of '{name}.weight', {tuple(weight.shape)}.")
-    return score.flatten(1).mean(dim=1).tolist()
+    return score.flatten(1).mean(dim=1)

@@ -46,6 +46,7 @@ def find_tickets(
     rate: float = 0.2,
     output_rate: float = 0.1,
     start: Sequence[nn.Module] | None = None,
+    earlier: Sequence[Round] = (),
 ) -> list[Round]:
     """Iterative magnitude pruning with rewinding, for many trials at once.
 
@@ -55,18 +56,19 @@ def find_tickets(
 
     Args:
         networks: untrained networks, one for each trial; they are left as they are.
-        rounds: how many times to prune, 0 or more.
+        rounds: how many times to prune, 0 or more, those of `earlier` not counted.
         train: called as `train(networks, masks)`; trains the networks in place with their masks in force.
         rate: fraction of a layer's survivors that a round removes, 0..1.
         output_rate: the same for the last layer.
         start: where to rewind to, if not to `networks`: the same networks some steps into their training (late
             rewinding, which larger networks need).
+        earlier: the rounds of a search to go on with; the dense round is not trained again then.
 
     Returns:
-        rounds + 1 rounds, the dense one first.
+        all rounds, those of `earlier` included, the dense one first.
 
     Raises:
-        CourseError: rates outside 0..1, or another number of starts than of networks.
+        CourseError: rates outside 0..1, or another number of starts, or of earlier trials, than of networks.
 
     >>> lazy = lambda networks, masks: None  # a training that changes nothing
     >>> [round(r.density, 2) for r in find_tickets([nn.Sequential(nn.Linear(10, 10), nn.Linear(10, 10))], rounds=2, train=lazy)]
@@ -78,10 +80,11 @@ def find_tickets(
     start = networks if start is None else start
     if len(start) != len(networks):
         raise CourseError(f"There are {len(networks)} networks but {len(start)} to rewind to: pass one for each.")
-    masks = [keep_all(network) for network in networks]
-    history = [trained_round(networks, masks, train)]
+    history = list(earlier) or [trained_round(networks, [keep_all(network) for network in networks], train)]
+    if len(history[-1].networks) != len(networks):
+        raise CourseError(f"There are {len(networks)} networks but {len(history[-1].networks)} in the earlier rounds.")
     for _ in range(rounds):
-        pairs = zip(history[-1].networks, masks, strict=True)
+        pairs = zip(history[-1].networks, history[-1].masks, strict=True)
         masks = [prune_round(network, mask, rate=rate, output_rate=output_rate) for network, mask in pairs]
         history.append(trained_round(start, masks, train))
     return history

@@ -6,16 +6,21 @@ H⁻¹, which one pass over the examples builds. H is n × n for n weights, so t
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, require_choice, require_positive
 
-__all__ = ["SurgeonStep", "inverse_hessian", "surgeon_step"]
+__all__ = ["SurgeonStep", "inverse_hessian", "removals", "surgeon_step"]
 
 LARGEST = 5000  # weights: the inverse takes 200 MB
+TOGETHER = 128  # outputs that go backward at once
 
 
 @dataclass(frozen=True)
@@ -78,16 +83,15 @@ def require_usable(n: int, x: Tensor, damping: float, kept: Tensor) -> None:
         raise CourseError(f"kept must be bool and of shape ({n},), but it is {kept.dtype}, {tuple(kept.shape)}.")
 
 
-def output_gradients(model: nn.Module, x: Tensor) -> list[Tensor]:
-    """∂output/∂w (n,), for every output of every example."""
+def output_gradients(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
+    """∂output/∂w (n,), for every output of every example, one after the other; many share one backward pass."""
     parameters = list(model.parameters())
     with torch.enable_grad():
         outputs = model(x).flatten()
-    found = []
-    for output in outputs:
-        gradients = torch.autograd.grad(output, parameters, retain_graph=True)
-        found.append(torch.cat([gradient.flatten() for gradient in gradients]))
-    return found
+    for rows in torch.arange(len(outputs)).split(TOGETHER):
+        picked = F.one_hot(rows, len(outputs)).to(outputs.dtype)  # row k picks output k
+        gradients = torch.autograd.grad(outputs, parameters, picked, retain_graph=True, is_grads_batched=True)
+        yield from torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
 
 
 def surgeon_step(weights: Tensor, inverse: Tensor) -> SurgeonStep:
@@ -138,3 +142,58 @@ def without(inverse: Tensor, q: int) -> Tensor:
     left = inverse - torch.outer(inverse[:, q], inverse[q]) / inverse[q, q]
     left[q], left[:, q] = 0.0, 0.0
     return left
+
+
+def removals(
+    model: nn.Module, x: Tensor, *, method: str = "surgeon", count: int | None = None, damping: float = 1e-4
+) -> list[Tensor]:
+    """Remove one weight after the other without retraining, each time with curvatures of the network as it is then.
+
+    Args:
+        model: any network; a copy of it is operated on.
+        x: inputs (P, ...), as for `inverse_hessian`.
+        method: "surgeon"; "saliency", ½w² times the diagonal of 1/P Σ X Xᵀ, where no other weight moves; "magnitude".
+        count: how many weights go; all but one by default.
+        damping: the surgeon's.
+
+    Returns:
+        all weights (n,) after 0, 1, 2, … removals.
+
+    Raises:
+        CourseError: an unknown method, more removals than weights, or as `inverse_hessian`.
+
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> with torch.no_grad(): _ = model.weight.copy_(torch.tensor([[3.0, 1.0]]))
+    >>> removals(model, torch.eye(2), method="magnitude")
+    [tensor([3., 1.]), tensor([3., 0.])]
+
+    Hassibi & Stork 1992. Lesson 04.
+    """
+    require_choice("method", method, ("surgeon", "saliency", "magnitude"))
+    model = copy.deepcopy(model)
+    weights = parameters_to_vector(model.parameters()).detach().clone()
+    count = len(weights) - 1 if count is None else require_positive("count", count, at_least=0)
+    if count > len(weights):
+        raise CourseError(f"The network has {len(weights):,} weights, but you asked for {count:,} to be removed.")
+    path = [weights]
+    kept = torch.ones(len(weights), dtype=torch.bool)
+    for _ in range(count):
+        vector_to_parameters(weights.clone(), model.parameters())
+        q, weights = one_less(model, weights, x, kept, method, damping)
+        kept[q] = False
+        path.append(weights)
+    return path
+
+
+def one_less(
+    model: nn.Module, weights: Tensor, x: Tensor, kept: Tensor, method: str, damping: float
+) -> tuple[int, Tensor]:
+    """The next weight to go, and all weights without it."""
+    if method == "surgeon":
+        step = surgeon_step(weights, inverse_hessian(model, x, damping=damping, kept=kept))
+        return step.index, step.weights
+    cost = weights.abs()
+    if method == "saliency":
+        cost = weights**2 * torch.stack(list(output_gradients(model, x))).pow(2).sum(0) / (2 * len(x))
+    q = int(torch.where(kept, cost, torch.inf).argmin())
+    return q, weights.index_fill(0, torch.tensor(q), 0.0)

@@ -33,7 +33,8 @@ MEETING = {
 }  # fmt: skip
 AVERAGING = {torch.mean, torch.amax, "mean", "amax"}
 JOINING = {torch.cat, torch.concat, torch.concatenate}
-RESHAPING = {torch.flatten, torch.reshape, "flatten", "view", "reshape", "squeeze", torch.squeeze}
+FLATTENING = {torch.flatten, "flatten"}
+RESHAPING = FLATTENING | {torch.reshape, "view", "reshape", "squeeze", torch.squeeze}
 
 
 def averaged(node: fx.Node, ids: tuple[int, ...], x: Tensor) -> tuple[int, ...]:
@@ -55,9 +56,24 @@ def reshaped(node: fx.Node, ids: tuple[int, ...], x: Tensor, value: Tensor) -> t
         raise refusal(node, "the channels' place is a -1, which may mix them with other axes; write x.shape[1] there")
     if value.shape[:2] == x.shape[:2]:
         return ids
-    if value.dim() == 2 and value.shape[0] == x.shape[0] and value.shape[1] == len(ids) * x[0, 0].numel():
-        return tuple(channel for channel in ids for _ in range(x[0, 0].numel()))
+    pixels = x.shape[2:].numel()
+    if value.dim() == 2 and value.shape[0] == x.shape[0] and value.shape[1] == len(ids) * pixels:
+        return tuple(channel for channel in ids for _ in range(pixels))
     raise refusal(node, "it mixes channels with other axes")
+
+
+def only_flattens(model: nn.Module, graph: fx.Graph) -> bool:
+    """Whether every reshape is a flatten(x, 1): any other can only be judged by a batch that is not empty."""
+    layers = dict(model.named_modules())
+
+    def plain(node: fx.Node) -> bool:
+        if node.op == "call_module":
+            layer = layers[node.target]
+            return not isinstance(layer, nn.Flatten) or (layer.start_dim, layer.end_dim) == (1, -1)
+        flattens = node.target in FLATTENING and node.args[1:] == (1,) and not node.kwargs
+        return flattens or node.target not in RESHAPING
+
+    return all(map(plain, graph.nodes))
 
 
 def refusal(node: fx.Node, why: str) -> CourseError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ def prune(
     input_shape: Sequence[int],
     iterations: int = 100,
     schedule: str = "exponential",
+    after_iteration: Callable[[int, dict[str, Tensor]], object] | None = None,
 ) -> dict[str, Tensor]:
     """The masks that leave one weight in `compression`, found by scoring anew after each of many small removals.
 
@@ -38,12 +40,17 @@ def prune(
         input_shape: the shape of one example, without the batch: (channels, height, width).
         iterations: at least 1; the paper takes 100.
         schedule: "exponential" or "linear".
+        after_iteration: called as `after_iteration(k, masks)`, k = 1..iterations, with the masks as they are then; they
+            change in place, so copy or count what is to be kept.
 
     Returns:
         parameter name -> bool mask, the weight's shape, True = keep; exactly round((1 - 1 / compression) · N) are False.
 
     Raises:
         CourseError: compression is out of its range, or what `synflow_scores` raises.
+
+    Warns:
+        the compression is so close to 1 that no weight goes.
 
     >>> model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False))
     >>> masks = prune(model, 20, input_shape=(8,))
@@ -59,6 +66,7 @@ def prune(
     weights = prunable(twin)
     flat = [weight.detach().view(-1) for weight in weights.values()]  # changing these changes the twin
     masks = [torch.ones_like(values, dtype=torch.bool) for values in flat]
+    named = {name: mask.view(weight.shape) for (name, weight), mask in zip(weights.items(), masks, strict=True)}
     total = left = sum(len(values) for values in flat)
     for k in range(1, iterations + 1):
         gradients = flow_gradients(twin, list(weights.values()), ones)
@@ -66,7 +74,9 @@ def prune(
         goal = total - round((1 - density_after(k, iterations, compression, schedule)) * total)
         drop_lowest_(flat, masks, scores, left - goal, left)
         left = goal
-    return {name: mask.view(weight.shape) for (name, weight), mask in zip(weights.items(), masks, strict=True)}
+        if after_iteration is not None:
+            after_iteration(k, named)
+    return named
 
 
 def require_compression(compression: float, sizes: Sequence[int]) -> None:
@@ -81,6 +91,10 @@ def require_compression(compression: float, sizes: Sequence[int]) -> None:
         raise CourseError(
             f"A compression of {compression:g} leaves less than one weight for each of the {len(sizes)} layers.\n"
             f"The maximum for these {sum(sizes):,} weights is {sum(sizes):,} / {len(sizes)} = {most:g}."
+        )
+    if round((1 - 1 / compression) * sum(sizes)) == 0:
+        warnings.warn(
+            f"A compression of {compression:g} removes none of the {sum(sizes):,} weights.", UserWarning, stacklevel=3
         )
 
 

@@ -53,6 +53,7 @@ class Exercise:
         verb: how the function is run, a name from verbs.py.
         rtol, atol: how closely floats must agree.
         in_place: the function is meant to change what it is given.
+        optional: its points are extra; a lesson is complete without it.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Exercise:
     rtol: float = 1e-4
     atol: float = 1e-6
     in_place: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import copy
 import inspect
 import sys
 import traceback
@@ -226,7 +227,28 @@ def model_after_call(function: Callable, arguments: list) -> object:
     return arguments[0]
 
 
-VERBS = {"call": call, "call_with_gradients": call_with_gradients, "model_after_call": model_after_call}
+def call_then_overwrite(function: Callable, arguments: list) -> object:
+    """The result as it was; then its tensors are overwritten, so that memory it shares with an argument is noticed."""
+    result = sendable(function(*arguments))
+    kept = copy.deepcopy(result)
+    overwrite(result)
+    return kept
+
+
+def overwrite(value: object) -> None:
+    """Fill every tensor in a result with something else, as a training in place would."""
+    if isinstance(value, Tensor):
+        value.copy_(~value if value.dtype == torch.bool else value + 1)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        overwrite(item)
+
+
+VERBS = {
+    "call": call,
+    "call_with_gradients": call_with_gradients,
+    "call_then_overwrite": call_then_overwrite,
+    "model_after_call": model_after_call,
+}
 
 
 # --- callables given to an answer ----------------------------------------------------------------------------------
@@ -253,4 +275,31 @@ def quadratic_gradient(shared: dict, *, curvature: Tensor, pull: Tensor) -> Call
     return lambda weight: curvature @ weight - pull
 
 
-BUILT_INS = {"fake_work": fake_work, "fake_clock": fake_clock, "quadratic_gradient": quadratic_gradient}
+def quadratic_loss(shared: dict, *, curvature: Tensor, minimum: Tensor, lowest: float) -> Callable[[Tensor], float]:
+    """The loss lowest + ½ (w − m)ᵀ H (w − m) around its minimum m."""
+    return lambda weight: lowest + float((weight - minimum) @ curvature @ (weight - minimum)) / 2
+
+
+def quadratic_training(
+    shared: dict, *, curvature: Tensor, pull: Tensor, lr: float, steps: int
+) -> Callable[[dict[str, Tensor], dict[str, Tensor]], None]:
+    """A training in place of named tensors on the loss above; what is False in a mask stays where it is."""
+
+    def train(weights: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
+        tensors = {name: weights[name] for name in sorted(weights)}
+        for _ in range(steps):
+            flat = torch.cat([tensor.flatten() for tensor in tensors.values()])
+            slopes = (curvature @ flat - pull).split([tensor.numel() for tensor in tensors.values()])
+            for (name, tensor), slope in zip(tensors.items(), slopes, strict=True):
+                tensor.sub_(lr * slope.view_as(tensor) * masks.get(name, torch.tensor(True)))
+
+    return train
+
+
+BUILT_INS = {
+    "fake_work": fake_work,
+    "fake_clock": fake_clock,
+    "quadratic_gradient": quadratic_gradient,
+    "quadratic_loss": quadratic_loss,
+    "quadratic_training": quadratic_training,
+}

@@ -63,7 +63,7 @@ def run(repetitions: int = 15) -> list[Row]:
     rows = [
         Row(f"{what} removed: latency", ms["removed"], "ms", ms["dense"], "dense", goal=0.4),
         Row(f"{what} masked: latency", ms["masked"], "ms", ms["dense"], "dense"),
-        Row(f"{what}: time to remove them", ours, "s", other, "Torch-Pruning" if other else ""),
+        Row(f"{what}: time to remove them", ours, "s", other, "Torch-Pruning" if other else "", 0.3 if other else None),
     ]
     if peer is not None:
         rows.append(Row(f"{what} removed: latency, beside the peer", ms["removed"], "ms", ms["peer"], "Torch-Pruning"))
