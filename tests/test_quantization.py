@@ -11,11 +11,20 @@ from torch import nn
 
 from course_lib.errors import CourseError
 from course_lib.models import small_cnn
-from course_lib.quantization import QParams, choose_qparams, dequantize, fake_quantize, qparams_of_range, quantize
+from course_lib.quantization import (
+    QParams,
+    choose_qparams,
+    dequantize,
+    fake_quantize,
+    qparams_of_range,
+    quantize,
+    signal_to_noise,
+)
 from course_lib.quantization.calibration import entropy, minmax, moving_average, mse, percentile
 from course_lib.quantization.folding import fold_batch_norm
 from course_lib.quantization.post_training import load_weights_, post_training, quantize_weights
 from course_lib.quantization.storage import load_quantized, pack_bits, read_quantized, save_quantized, unpack_bits
+from course_lib.quantization.uniform import range_of
 
 finite = st.floats(-1e4, 1e4, width=32)
 
@@ -110,6 +119,33 @@ def test_clipping_finds_the_best_range_by_brute_force():
     ends = np.linspace(0.05, 1, 200) * x.abs().max().item()
     assert error(max(-low.item(), high.item())) <= 1.01 * min(error(end) for end in ends)
     assert error(high.item()) < error(x.abs().max().item()) / 2
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_each_channel_gets_its_own_best_clip(symmetric):
+    torch.manual_seed(1)
+    x = torch.randn(5, 7, 4) * torch.tensor([0.1, 1, 10, 3, 0]).view(5, 1, 1)
+    for axis in (0, 1, -1):
+        low, high = mse(x, bits=3, symmetric=symmetric, axis=axis)
+        alone = [mse(channel, bits=3, symmetric=symmetric) for channel in x.unbind(axis)]
+        assert torch.allclose(low, torch.stack([ends[0] for ends in alone]))
+        assert torch.allclose(high, torch.stack([ends[1] for ends in alone]))
+    error = lambda low, high: (
+        (fake_quantize(x[2], qparams_of_range(low, high, 3, symmetric=symmetric)) - x[2]).square().sum().item()
+    )
+    low, high = mse(x[2], bits=3, symmetric=symmetric)
+    ends = range_of(x[2])
+    assert error(low, high) == pytest.approx(min(error(ends[0] * s, ends[1] * s) for s in torch.linspace(0.01, 1, 100)))
+
+
+def test_signal_to_noise_in_decibels():
+    x = torch.tensor([3.0, -4.0])
+    assert signal_to_noise(x, x + torch.tensor([0.3, 0.4])) == pytest.approx(20)
+    assert signal_to_noise(1e-5 * x, 1e-5 * x) == math.inf
+    with pytest.raises(CourseError, match="one shape"):
+        signal_to_noise(x, x[:1])
+    with pytest.raises(CourseError, match="no signal"):
+        signal_to_noise(torch.zeros(3), torch.ones(3))
 
 
 def test_calibrations_order():

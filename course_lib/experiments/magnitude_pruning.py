@@ -20,14 +20,19 @@ DECAY = 3e-4  # an L2 penalty, as in Han et al. 2015: weights that nothing asks 
 
 
 def trained(
-    build: Callable[[], nn.Module], datasets: Sequence[Dataset], *, steps: int, decay: float = DECAY
+    build: Callable[[], nn.Module],
+    datasets: Sequence[Dataset],
+    *,
+    steps: int,
+    decay: float = DECAY,
+    seeds: Sequence[int] | None = None,
 ) -> list[nn.Module]:
-    """One trained network for each data set; trial k starts from seed k."""
-    networks = []
-    for seed in range(len(datasets)):
+    """One trained network for each data set; trial k starts from seed k, and sees its examples in order k."""
+    seeds, networks = range(len(datasets)) if seeds is None else seeds, []
+    for seed in seeds:
         torch.manual_seed(seed)
         networks.append(build())
-    fit_trials(networks, [data.train for data in datasets], steps=steps, weight_decay=decay)
+    fit_trials(networks, [data.train for data in datasets], steps=steps, weight_decay=decay, seeds=seeds)
     return networks
 
 
@@ -87,8 +92,9 @@ def units(data: str, *, trials: int, iterations: int = 3000) -> list[dict]:
 def measure(unit: dict) -> dict:
     """Train one LeNet-300-100 and prune it in the three ways, at every sparsity."""
     datasets = [load(unit["data"], fold=unit["trial"])]
-    torch.manual_seed(unit["trial"])
-    dense = trained(lambda: lenet_300_100(datasets[0].input_shape), datasets, steps=unit["iterations"])
+    dense = trained(
+        lambda: lenet_300_100(datasets[0].input_shape), datasets, steps=unit["iterations"], seeds=[unit["trial"]]
+    )
     row = {"dense": test_accuracies(dense, datasets)[0]}
     rounds = in_rounds(dense, datasets, ROUNDS, steps=unit["iterations"])
     for sparsity in ROUNDS:

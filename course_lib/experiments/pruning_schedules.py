@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -130,8 +129,7 @@ def units(data: str, *, trials: int, iterations: int = 3000) -> list[dict]:
 def measure(unit: dict) -> dict:
     """Train one LeNet-300-100, and prune it along the three schedules to every sparsity."""
     datasets, steps = [load(unit["data"], fold=unit["trial"])], unit["iterations"]
-    torch.manual_seed(unit["trial"])
-    dense = trained(lambda: lenet_300_100(datasets[0].input_shape), datasets, steps=steps)
+    dense = trained(lambda: lenet_300_100(datasets[0].input_shape), datasets, steps=steps, seeds=[unit["trial"]])
     row = {"dense": test_accuracies(dense, datasets)[0]}
     for sparsity in LEVELS:
         for name, schedule in schedules(sparsity, steps).items():

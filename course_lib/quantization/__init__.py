@@ -7,6 +7,9 @@ from course_lib.quantization.uniform import (
     fake_quantize,
     qparams_of_range,
     quantize,
+    signal_to_noise,
 )
 
-__all__ = ["QParams", "choose_qparams", "dequantize", "fake_quantize", "qparams_of_range", "quantize"]
+__all__ = [
+    "QParams", "choose_qparams", "dequantize", "fake_quantize", "qparams_of_range", "quantize", "signal_to_noise",
+]  # fmt: skip

@@ -98,7 +98,7 @@ def mse(
 ) -> tuple[Tensor, Tensor]:
     """The share of the whole range, 1/candidates … 1, on which the mean squared error of the grid is smallest.
 
-    A histogram of 2,048 bins stands for the values, so a million take as long as counting them.
+    More than 2,048 values are first counted in as many bins, so a million take as long as counting them.
 
     Args:
         x: any shape, finite, not empty.
@@ -116,18 +116,26 @@ def mse(
     Lesson 08.
     """
     check_bits(bits, symmetric)
-    if axis is not None:
-        low, high = zip(
-            *(mse(c, bits=bits, symmetric=symmetric, candidates=candidates) for c in x.unbind(axis)), strict=True
-        )
-        return torch.stack(low), torch.stack(high)
-    low, high = range_of(x)
-    centres, counts = histogram(x, low, high)
-    shares = torch.linspace(1 / candidates, 1, candidates)
-    grids = qparams_of_range(low * shares, high * shares, bits, symmetric=symmetric, axis=0)
-    on_grid = fake_quantize(centres.expand(candidates, -1), grids)  # (candidates, bins)
-    best = shares[((on_grid - centres).square() @ counts).argmin()]
+    low, high = range_of(x, axis)
+    rows = x.detach().float().flatten()[None] if axis is None else x.detach().float().movedim(axis, 0).flatten(1)
+    best = best_shares(rows, bits, symmetric, candidates)
+    best = best[0] if axis is None else best
     return low * best, high * best
+
+
+def best_shares(rows: Tensor, bits: int, symmetric: bool, candidates: int) -> Tensor:
+    """For each row of values the share of its range that errs least; (rows, values) -> (rows,)."""
+    low, high = range_of(rows, 0)
+    values, counts = rows, torch.ones_like(rows)
+    if rows.shape[1] > BINS:
+        counted = [histogram(row, *ends) for row, *ends in zip(rows, low, high, strict=True)]
+        values, counts = (torch.stack(parts) for parts in zip(*counted, strict=True))
+    shares = torch.linspace(1 / candidates, 1, candidates)
+    errors = []
+    for share in shares:
+        grids = qparams_of_range(low * share, high * share, bits, symmetric=symmetric, axis=0)
+        errors.append(((fake_quantize(values, grids) - values).square() * counts).sum(dim=1))
+    return shares[torch.stack(errors).argmin(dim=0)]  # (candidates, rows) -> (rows,)
 
 
 def histogram(x: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +173,7 @@ def entropy(x: Tensor, *, bits: int = 8) -> tuple[Tensor, Tensor]:
     limit = torch.maximum(-low, high)
     _, counts = histogram(x.abs(), torch.zeros(()), limit)
     levels = 2 ** (bits - 1)
-    losses = {n: clipping_loss(counts, n, levels) for n in range(levels, BINS + 1, max(1, levels // 8))}
+    losses = {n: clipping_loss(counts, n, levels) for n in range(levels, BINS + 1, max(4, levels // 8))}
     threshold = limit * min(losses, key=losses.__getitem__) / BINS
     return torch.maximum(low, -threshold), torch.minimum(high, threshold)
 

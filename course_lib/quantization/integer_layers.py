@@ -121,9 +121,13 @@ class IntegerLinear(IntegerProduct):
     Jacob et al. 2018. Lesson 09.
     """
 
+    def products(self, codes: Tensor) -> Tensor:
+        """(batch, in) -> sums of products, still without the bias: int32, (batch, out)."""
+        return codes_matmul(codes, self.codes.t())
+
     def forward(self, codes: Tensor) -> Tensor:
         """(batch, in) -> (batch, out), int8."""
-        return self.rescale(codes_matmul(codes, self.codes.t()))
+        return self.rescale(self.products(codes))
 
     def simulated(self, codes: Tensor) -> Tensor:
         """The same in floats: dequantize, multiply, quantize."""
@@ -149,16 +153,19 @@ class IntegerConv2d(IntegerProduct):
         per_group = self.codes.permute(0, 2, 3, 1).reshape(layer.groups, len(self.codes) // layer.groups, -1)
         self.columns = per_group.transpose(1, 2).contiguous()  # (groups, kernel height · width · in, out)
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """(batch, in, height, width) -> (batch, out, height, width), int8."""
+    def products(self, codes: Tensor) -> Tensor:
+        """(batch, in, height, width) -> sums of products, still without the bias: int32, (batch, height, width, out)."""
         x = padded(codes, self.padding, self.grid.zero_point)
         patches = patches_of(x, self.codes.shape[2:], self.stride)  # (batch, height, width, rows, columns, in)
         batch, height, width = patches.shape[:3]
         groups = patches.unflatten(-1, (self.groups, -1)).movedim(-2, 0)
         rows = groups.reshape(self.groups, batch * height * width, -1)
         sums = [codes_matmul(row, column) for row, column in zip(rows, self.columns, strict=True)]
-        out = self.rescale(sums[0] if len(sums) == 1 else torch.cat(sums, dim=1))
-        return out.view(batch, height, width, -1).permute(0, 3, 1, 2)
+        return (sums[0] if len(sums) == 1 else torch.cat(sums, dim=1)).view(batch, height, width, -1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """(batch, in, height, width) -> (batch, out, height, width), int8."""
+        return self.rescale(self.products(codes)).permute(0, 3, 1, 2)
 
     def simulated(self, codes: Tensor) -> Tensor:
         """The same in floats: dequantize, convolve, quantize."""

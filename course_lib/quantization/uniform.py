@@ -196,3 +196,31 @@ def fake_quantize(x: Tensor, qparams: QParams) -> Tensor:
     Lesson 08.
     """
     return dequantize(quantize(x, qparams), qparams)
+
+
+def signal_to_noise(x: Tensor, on_grid: Tensor) -> float:
+    """How far the error lies below the values, in decibels: 10 · log₁₀(mean x² / mean (x − on_grid)²).
+
+    Twice as many grid points halve the error, and a quarter of its square is 6.02 dB: so much is each bit worth.
+
+    Args:
+        x: any shape.
+        on_grid: of the same shape.
+
+    Returns:
+        decibels; infinity where both are equal.
+
+    Raises:
+        CourseError: the shapes differ, or x has no signal: it is empty or zero everywhere.
+
+    >>> round(signal_to_noise(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])), 6)
+    20.0
+
+    Lesson 08.
+    """
+    if x.shape != on_grid.shape:
+        raise CourseError(f"Both tensors must have one shape, but you passed {tuple(x.shape)}, {tuple(on_grid.shape)}.")
+    signal = x.detach().double().square().sum()
+    if not signal > 0:
+        raise CourseError("A tensor that is empty or zero everywhere has no signal to compare its error with.")
+    return float(10 * (signal / (x.detach().double() - on_grid.detach().double()).square().sum()).log10())

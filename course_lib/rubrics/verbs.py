@@ -221,6 +221,17 @@ def call_with_gradients(function: Callable, arguments: list) -> object:
     return {"result": result, "gradients": list(gradients)}
 
 
+def call_with_uneven_gradients(function: Callable, arguments: list) -> object:
+    """The result r, and the gradients of 1·r₁ + 2·r₂ + …: a backward pass that ignores what comes in is noticed."""
+    leaves = [value.requires_grad_() for value in arguments if isinstance(value, Tensor) and value.is_floating_point()]
+    result = function(*arguments)
+    if not isinstance(result, Tensor):
+        return result
+    pull = torch.arange(1.0, result.numel() + 1).view_as(result).to(result.dtype)
+    gradients = torch.autograd.grad((pull * result).sum(), leaves, allow_unused=True)
+    return {"result": result, "gradients": list(gradients)}
+
+
 def model_after_call(function: Callable, arguments: list) -> object:
     """The weights of the first argument, a network, after the call."""
     function(*arguments)
@@ -246,6 +257,7 @@ def overwrite(value: object) -> None:
 VERBS = {
     "call": call,
     "call_with_gradients": call_with_gradients,
+    "call_with_uneven_gradients": call_with_uneven_gradients,
     "call_then_overwrite": call_then_overwrite,
     "model_after_call": model_after_call,
 }
@@ -296,7 +308,18 @@ def quadratic_training(
     return train
 
 
+def fake_quantizer(shared: dict, *, steps: int) -> Callable[[Tensor], Tensor]:
+    """A symmetric grid of `steps` steps to each side, just wide enough for the tensor it is given."""
+
+    def put_on_grid(values: Tensor) -> Tensor:
+        scale = values.abs().max() / steps
+        return (values / scale).round() * scale
+
+    return put_on_grid
+
+
 BUILT_INS = {
+    "fake_quantizer": fake_quantizer,
     "fake_work": fake_work,
     "fake_clock": fake_clock,
     "quadratic_gradient": quadratic_gradient,

@@ -123,7 +123,7 @@ function render({ model, el }) {
     gone = new Set(model.get("gone"));
     put(struck, { d: [...gone].flatMap(area).join("") });
     put(counts, { text: `${left(0)} stay · under the ring: score ${score(here)}` });
-    put(says, { text: `layer ${pack.names[1]}: ${left(1)} of ${m} filters × ${left(0)} of ${n} inputs` });
+    put(says, { text: `layer ${pack.names[1]}: ${left(1)}/${m} filters × ${left(0)}/${n} inputs` });
     const column = here < n, where = column ? [first.x + here * wide, first.y] : [first.x - 1, second.y + (here - n) * high];
     put(ring, { x: where[0], y: where[1], width: column ? wide : n * wide + 2, height: column ? first.high : high });
     put(tag, { x: LEFT - 8, y: column ? first.y + 16 : second.y + (here - n + 0.5) * high + 4, text: `filter ${column ? here : here - n}` });

@@ -20,7 +20,7 @@ begin(lesson=4)
 # The paper's own network: 2,578 parameters, digits of 16×16 pixels in the middle of 28×28, outputs pulled to +1 for the
 # right class and to −1 for all others. Trial *k* starts from seed *k* and uses fold *k*.
 
-# %%
+# %% tags=["setup"]
 from course_lib.data import load
 from course_lib.evidence import paired_difference, summarise
 from course_lib.experiments.optimal_brain_damage import as_planes, objective, trained
@@ -28,6 +28,8 @@ from course_lib.training import evaluate
 
 TRIALS, STEPS = 3, 500
 folds = [load("digits", fold=fold) for fold in range(TRIALS)]
+
+# %%
 learn, unseen = [as_planes(f.train) for f in folds], [as_planes(f.test) for f in folds]
 nets = trained(learn, steps=STEPS)
 whole = [objective(net, split) for net, split in zip(nets, learn)]
@@ -415,7 +417,7 @@ flat_of = lambda order: torch.cat([s.flatten() for s in scores[order][0].values(
 tenth = round(0.1 * len(flat_of("magnitude")))
 lowest = lambda order: set(flat_of(order).argsort()[:tenth].tolist())
 both = len(lowest("magnitude") & lowest("Gauss-Newton")) / tenth
-bet_same.reveal(100 * both, "By magnitude and by saliency (Gauss-Newton), first network.")
+bet_same.reveal(round(100 * both), "By magnitude and by saliency (Gauss-Newton), first network.")
 
 # %%
 bet_surgery.reveal(100 * intact["magnitude"], "XOR needs all nine weights, unless the others move.")
