@@ -9,6 +9,21 @@ function shape(name, attributes, parent) {
   return node;
 }
 
+// Change a shape: attributes, and its text only where it differs.
+function put(node, attributes) {
+  for (const [key, value] of Object.entries(attributes)) if (key !== "text") node.setAttribute(key, value);
+  if (attributes.text !== undefined && node.textContent !== attributes.text) node.textContent = attributes.text;
+}
+
+// A line of text inside `parent`.
+function write(parent, x, y, text, more) {
+  return shape("text", { x, y, text, "font-size": 13, fill: "currentColor", ...more }, parent);
+}
+
+// A rectangle as part of a path; a whole number with its thousands apart.
+const box = (x, y, width, height) => `M${x.toFixed(2)} ${y.toFixed(2)}h${width.toFixed(2)}v${height.toFixed(2)}h${(-width).toFixed(2)}z`;
+const whole = (number) => number.toLocaleString("en-US");
+
 // The <svg> of the figure, which scales with the page. Group, not img: an img would hide the handle inside it.
 function sheet(el, width, height) {
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", style: "width:100%;height:auto" });

@@ -8,17 +8,6 @@ const LOWER = { top: 316, bottom: 412 }, INERTIA = { left: 62, right: 284 }, SIZ
 const ONE = "#0072B2", OTHER = "#56B4E9", VALUE = "#D55E00", PAPER = "var(--jp-layout-color0, white)";
 const STEPS = 400; // places a value can be moved to by keyboard and mouse
 
-function write(parent, x, y, text, more) {
-  return shape("text", { x, y, text, "font-size": 12.5, fill: "currentColor", ...more }, parent);
-}
-
-function put(node, attributes) {
-  for (const [key, value] of Object.entries(attributes)) if (key !== "text") node.setAttribute(key, value);
-  if (attributes.text !== undefined && node.textContent !== attributes.text) node.textContent = attributes.text;
-}
-
-const box = (x, y, width, height) => `M${x.toFixed(1)} ${y.toFixed(1)}h${width.toFixed(1)}v${height.toFixed(1)}h${(-width).toFixed(1)}z`;
-
 // Which of the ascending values is nearest; halfway it is the lower one.
 function nearest(ordered, x) {
   let best = 0;

@@ -7,18 +7,6 @@ const CHART = { left: 352, right: 624, height: 166 }; // accuracies
 const STAYS = "#0072B2", GOES = "#D55E00", RIGHTS = "#009E73", GREY = "#808080", PAPER = "var(--jp-layout-color0, white)";
 const SHADES = 16;
 
-const whole = (number) => number.toLocaleString("en-US");
-const box = (x, y, width, height) => `M${x.toFixed(2)} ${y.toFixed(2)}h${width.toFixed(2)}v${height.toFixed(2)}h${(-width).toFixed(2)}z`;
-
-function put(node, attributes) {
-  for (const [key, value] of Object.entries(attributes)) if (key !== "text") node.setAttribute(key, value);
-  if (attributes.text !== undefined && node.textContent !== attributes.text) node.textContent = attributes.text;
-}
-
-function write(parent, x, y, text, more) {
-  return shape("text", { x, y, text, "font-size": 13, fill: "currentColor", ...more }, parent);
-}
-
 // Bytes may start anywhere in a message, numbers may not: copy them.
 function numbers(view, Kind) {
   return new Kind(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));

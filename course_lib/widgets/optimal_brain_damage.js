@@ -6,15 +6,6 @@ const PLOT = { left: 62, right: 404, top: 34, bottom: 272 }; // the curve
 const RANK = { left: 472, right: 594, top: 52, bottom: 272 }; // the two rankings
 const ACTUAL = "#0072B2", FORETOLD = "#D55E00", PAPER = "var(--jp-layout-color0, white)";
 
-function write(parent, x, y, text, more) {
-  return shape("text", { x, y, text, "font-size": 12.5, fill: "currentColor", ...more }, parent);
-}
-
-function set(node, attributes) {
-  for (const [key, value] of Object.entries(attributes)) if (key !== "text") node.setAttribute(key, value);
-  if (attributes.text !== undefined) node.textContent = attributes.text;
-}
-
 const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toPrecision(2);
 
 // ---- the curve: x is how far the weight has moved to zero, y the loss
@@ -87,10 +78,10 @@ function knob(root, data, scale) {
     const x = scale.X(data.moves[step]), y = scale.Y(data.losses[step]), z = scale.Y(data.parabola[step]);
     dot.setAttribute("transform", `translate(${x} ${y})`);
     shadow.setAttribute("transform", `translate(${x} ${z})`);
-    set(gap, { x1: x, x2: x, y1: y, y2: z });
+    put(gap, { x1: x, x2: x, y1: y, y2: z });
     const base = data.losses[data.trained], side = data.moves[step] > 0.55 ? -1 : 1;
     const words = `actual ${signed(data.losses[step] - base)}, predicted ${signed(data.parabola[step] - base)}`;
-    set(told, { x: x + 16 * side, y: Math.max(PLOT.top + 12, Math.min(y, z) - 12), "text-anchor": side > 0 ? "start" : "end",
+    put(told, { x: x + 16 * side, y: Math.max(PLOT.top + 12, Math.min(y, z) - 12), "text-anchor": side > 0 ? "start" : "end",
       text: step === data.trained ? "drag me to “removed”" : words });
   };
   return { grip, paint };

@@ -5,18 +5,6 @@ const WIDTH = 640, LEFT = 74, TOP = 62, SIDE = 430; // of the grids; SIDE begins
 const STAYS = "#0072B2", GOES = "#D55E00", PAPER = "var(--jp-layout-color0, white)";
 const SHADES = 12;
 
-const whole = (number) => number.toLocaleString("en-US");
-const box = (x, y, width, height) => `M${x.toFixed(2)} ${y.toFixed(2)}h${width.toFixed(2)}v${height.toFixed(2)}h${(-width).toFixed(2)}z`;
-
-function put(node, attributes) {
-  for (const [key, value] of Object.entries(attributes)) if (key !== "text") node.setAttribute(key, value);
-  if (attributes.text !== undefined && node.textContent !== attributes.text) node.textContent = attributes.text;
-}
-
-function write(parent, x, y, text, more) {
-  return shape("text", { x, y, text, "font-size": 13, fill: "currentColor", ...more }, parent);
-}
-
 const bytes = (view) => new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 
 function hatching(svg, id) {

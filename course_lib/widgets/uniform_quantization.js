@@ -8,18 +8,6 @@ const HALO = `paint-order:stroke;stroke:${PAPER};stroke-width:4px`;
 const MARKS = ["m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "m-3.5-3.5h7v7h-7z", "m0-5l5 5l-5 5l-5-5z", "m0-5l5 9h-10z"];
 const MOST = 50; // decibels
 
-const whole = (number) => number.toLocaleString("en-US");
-const box = (x, y, width, height) => `M${x.toFixed(2)} ${y.toFixed(2)}h${width.toFixed(2)}v${height.toFixed(2)}h${(-width).toFixed(2)}z`;
-
-function put(node, attributes) {
-  for (const [key, value] of Object.entries(attributes)) if (key !== "text") node.setAttribute(key, value);
-  if (attributes.text !== undefined && node.textContent !== attributes.text) node.textContent = attributes.text;
-}
-
-function write(parent, x, y, text, more) {
-  return shape("text", { x, y, text, "font-size": 13, fill: "currentColor", ...more }, parent);
-}
-
 function hatching(svg, id) {
   const tile = shape("pattern", { id, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, shape("defs", {}, svg));
   shape("rect", { width: 5, height: 5, fill: OUTSIDE, "fill-opacity": 0.16 }, tile);
