@@ -121,7 +121,7 @@ function decibels(root, data) {
     shape("polyline", { points: points.join(" "), fill: "none", stroke: looks[i][0], "stroke-dasharray": looks[i][1], "stroke-width": looks[i][2] }, root);
   });
   [["both", 0], ["rounding only", 1], ["clipping only", 2]].forEach(([name, i]) => {
-    const y = bottom + 54, x = left - 34 + [0, 64, 186][i];
+    const y = bottom + 54, x = left - 34 + [0, 62, 196][i];
     shape("line", { x1: x, x2: x + 22, y1: y - 4, y2: y - 4, stroke: looks[i][0], "stroke-dasharray": looks[i][1], "stroke-width": looks[i][2] }, root);
     write(root, x + 27, y, name, { "font-size": 12 });
   });

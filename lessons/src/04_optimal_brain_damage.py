@@ -26,7 +26,7 @@ from course_lib.evidence import paired_difference, summarise
 from course_lib.experiments.optimal_brain_damage import as_planes, objective, trained
 from course_lib.training import evaluate
 
-TRIALS, STEPS = 3, 500
+TRIALS, STEPS = 3, 400
 folds = [load("digits", fold=fold) for fold in range(TRIALS)]
 
 # %%
@@ -350,7 +350,7 @@ for method in ("magnitude", "saliency", "surgeon"):
 from course_lib.data import monks
 from course_lib.experiments.optimal_brain_damage import DECAY, HIDDEN, best_of, fewest
 
-ROBOTS, gone, left = 4, {}, {}
+ROBOTS, gone, left = 3, {}, {}
 for problem in (1, 2, 3):
     splits = [monks(problem, seed)[0] for seed in range(ROBOTS)]
     robots = best_of(splits, HIDDEN[problem], decay=DECAY[problem])
