@@ -156,8 +156,9 @@ def summed_over_places(model, x, y):
         return loss_of("squared_error", rest((a + bias[:, None]).unflatten(2, (height, width))), y)
 
     gradient = torch.autograd.grad(run(copies), copies, create_graph=True)[0].flatten()
-    each = [torch.autograd.grad(one, copies, retain_graph=True)[0].flatten()[k] for k, one in enumerate(gradient)]
-    return torch.stack(each).view_as(copies).sum(-1).view_as(conv.weight)
+    rows = torch.eye(len(gradient)).double()
+    hessian = torch.autograd.grad(gradient, copies, rows, is_grads_batched=True)[0].flatten(1)
+    return hessian.diagonal().view_as(copies).sum(-1).view_as(conv.weight)
 
 
 # Pools that overlap mix their outputs, which stays exact only if nothing mixes them again.

@@ -9,7 +9,7 @@ from playwright.sync_api import ElementHandle, Locator
 from tests.browser.page import Notebook
 
 PATIENCE = 60  # seconds for a picture to follow, on a busy machine
-PRESSES = 24  # for the repaint latency
+PRESSES = 12  # for the repaint latency
 
 FOCUSABLE = "button, input, select, textarea, [tabindex='0'], [contenteditable='true']"
 BOXES = ".sn-body input[type=radio]:not(:checked), .sn-body input[type=checkbox]"

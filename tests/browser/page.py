@@ -119,15 +119,15 @@ class Notebook:
 
 
 @contextmanager
-def open_notebook(browser: Browser, lab: Lab, path: str, *, dark: bool = False):
-    """Open a notebook in a fresh browser context; its kernel is shut down at the end."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1100})
+def open_notebook(browser: Browser, lab: Lab, path: str):
+    """Open a notebook in a page of its own; its kernel is shut down at the end. Pages share the browser's cache."""
+    context = browser.contexts[0] if browser.contexts else browser.new_context(viewport={"width": 1280, "height": 1100})
     notebook = Notebook(context.new_page())
     try:
         yield notebook.open(lab.page_address(path))
     finally:
         shut_down(notebook)
-        context.close()
+        notebook.page.close()
 
 
 def shut_down(notebook: Notebook) -> None:
