@@ -1,7 +1,7 @@
 """Distillation: a small network learns from what a large one says, not only from the labels.
 
-A trained network's wrong answers know something: an image of a 2 that it takes for a 7 with probability 0.01 and for a
-tree with 10⁻⁹ is a 2 that looks a bit like a 7. Softened with a temperature, these answers become targets.
+A trained network's wrong answers know something: a 2 that it takes for a 7 with probability 0.01 and for a tree with
+10⁻⁹ looks a bit like a 7. Softened with a temperature, these answers become targets.
 """
 
 from __future__ import annotations
@@ -179,6 +179,43 @@ def distill(
     targets = distillation_targets(teacher_logits(teachers, x), labels)
     train(student, x, targets, loss_on_targets(temperature=temperature, alpha=alpha))
     return student
+
+
+def raise_bias(logits: Tensor, classes: Sequence[int], bias: float) -> Tensor:
+    """A copy of the logits (n, classes) with `bias` added to those of some classes, as if it stood in the last layer.
+
+    >>> raise_bias(torch.zeros(1, 3), [1], 2.5)
+    tensor([[0.0000, 2.5000, 0.0000]])
+
+    Lesson 12.
+    """
+    change = torch.zeros_like(logits[0])
+    change[list(classes)] = bias
+    return logits + change
+
+
+def choose_bias(
+    logits: Tensor, labels: Tensor, classes: Sequence[int], candidates: Sequence[float] = tuple(range(-12, 13))
+) -> float:
+    """The bias of some classes that gives most right answers; of equally good ones the middle one.
+
+    Args:
+        logits, labels: (n, classes) and (n,), of a validation split.
+        classes, candidates: which logits are raised, and by what, to be tried in order.
+
+    Raises CourseError where there is no candidate, or labels do not fit.
+
+    >>> choose_bias(torch.tensor([[1.0, 0.0], [1.0, -2.0]]), torch.tensor([1, 0]), [1], [0.0, 2.0, 4.0])
+    2.0
+
+    Hinton, Vinyals & Dean 2015. Lesson 12.
+    """
+    if not len(candidates) or labels.shape != logits.shape[:1]:
+        got = f"{len(candidates)} candidates, {len(logits)} logits and {len(labels)} labels"
+        raise CourseError(f"Pass some candidates, and a label for each example; you passed {got}.")
+    right = [int((raise_bias(logits, classes, bias).argmax(dim=1) == labels).sum()) for bias in candidates]
+    best = [float(bias) for bias, n in zip(candidates, right, strict=True) if n == max(right)]
+    return best[len(best) // 2]
 
 
 def distillation_targets(logits: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -231,10 +231,23 @@ def test_a_changed_header_with_a_right_checksum_never_breaks(data):
         unpack(Writer(head, [("all", reader.body)]).sealed())
 
 
+def test_a_few_bytes_cannot_ask_for_much_memory(tmp_path):
+    path = tmp_path / "zeros.sndc"
+    assert save(path, {"w": torch.zeros(1000, 1000)}) < 40
+    assert load(path, most_numbers=1_000_000)["w"].shape == (1000, 1000)
+    with pytest.raises(CourseError, match="more numbers than are allowed"):
+        load(path, most_numbers=999_999)
+    writer = Writer()
+    writer.number(1), writer.text(b"w"), writer.number(0), writer.number(2)
+    writer.number(1 << 40), writer.number(1 << 40), writer.number(3 * 4)
+    with pytest.raises(CourseError, match="more numbers than are allowed"):
+        unpack(writer.sealed())
+
+
 def test_the_file_says_more_than_it_holds():
     writer = Writer()
     writer.number(1)
-    with pytest.raises(CourseError, match="another program"):
+    with pytest.raises(CourseError, match="cannot be used"):
         unpack(writer.sealed())
     writer = Writer()
     writer.number(0)

@@ -25,6 +25,7 @@ EXERCISES = [exercise for lesson in LESSONS for exercise in rubric_of(lesson).EX
 MISTAKES = [(exercise, mistake) for exercise in EXERCISES for mistake in exercise.mistakes]
 REPOSITORY = Path(__file__).parents[1]
 SEEDS = range(100, 106)  # none of those that the notebook's check uses
+FEW = SEEDS[:2]  # where an answer is a trained network
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
@@ -47,7 +48,8 @@ def test_names_and_ids_are_used_once() -> None:
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
 def test_reference_passes(exercise: Exercise) -> None:
     """On seeds the notebook does not use, and twice in the same way."""
-    verdict = check_answer(exercise, exercise.reference, SEEDS, trusted=True)
+    seeds = SEEDS if exercise.digest is None else FEW
+    verdict = check_answer(exercise, exercise.reference, seeds, trusted=True)
     assert verdict.status == "passed", verdict.why
 
 
@@ -66,7 +68,7 @@ def test_stub_is_not_attempted(exercise: Exercise) -> None:
 )
 def test_mistake_is_rejected_and_named(exercise: Exercise, mistake: Mistake) -> None:
     """On every seed, by itself."""
-    for seed in SEEDS:
+    for seed in SEEDS if exercise.digest is None else FEW:
         verdict = check_answer(exercise, mistake.wrong, [seed], trusted=True)
         assert verdict.status in ("failed", "raised"), seed
         assert verdict.mistake is not None, (seed, verdict.why)
@@ -96,7 +98,8 @@ def test_equality_cannot_be_claimed(exercise: Exercise) -> None:
 
 
 CHILD = """
-import sys
+import sys, torch
+torch.set_num_threads(1)  # as in the notebook and in the grading of a class
 from course_lib.rubrics.verbs import run_case
 from course_lib.rubrics.wire import pack, unpack
 assert not any(name.startswith(("course_lib.pruning", "course_lib.training", "course_lib.data")) for name in sys.modules)
@@ -131,7 +134,7 @@ def run_in_child(exercises: list[Exercise], source: str, seed: int) -> dict[str,
 @pytest.mark.parametrize("lesson", [lesson for lesson in LESSONS if lesson > 0])
 def test_rubric_crosses_a_process_border(lesson: int) -> None:
     """Run in another process, the published solutions pass, and the same answers in a list fail."""
-    exercises = list(rubric_of(lesson).EXERCISES)
+    exercises = [exercise for exercise in rubric_of(lesson).EXERCISES if not exercise.files]  # a file is only read
     source = "\n".join([setup_source(lesson), *(solution_source(exercise.id) for exercise in exercises)])
     for exercise in exercises:
         source += f"\ndef wrong_{exercise.name}(*a): return [{exercise.name}(*a), 1]\n"

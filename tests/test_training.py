@@ -224,6 +224,17 @@ def test_one_trial_and_one_split_for_all(digits):
     assert losses[0].tolist() == pytest.approx(fit(alone, digits[0].train, steps=4), abs=1e-5)
 
 
+def test_dropout_is_the_same_again(digits):
+    """Threads share torch's generator: with two of them, which trial draws first would be chance."""
+
+    def losses():
+        torch.manual_seed(0)
+        models = [nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10)) for _ in range(6)]
+        return fit_trials(models, digits[0].train, steps=40)
+
+    assert torch.equal(losses(), losses())
+
+
 def test_dropout_draws_anew_for_every_trial(digits):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.Dropout(0.5), nn.Linear(30, 10))

@@ -55,7 +55,7 @@ def check(answer: Callable) -> Checked:
     exercise = exercise_named(answer)
     verdict = check_answer(exercise, answer, SEEDS)
     mistake = verdict.mistake.name if verdict.mistake else None
-    points = exercise.points if verdict.status == "passed" else 0
+    points = points_of(exercise, verdict)
     store().record_attempt(exercise.id, verdict.status, points=points, mistake=mistake)
     report(exercise, verdict.status, points, mistake)
     return Checked(verdict.status, heading(exercise, verdict), lines(exercise, verdict), verdict.status, mistake)
@@ -96,10 +96,15 @@ def report(exercise: Exercise, status: str, points: float, mistake: str | None) 
         file.write(json.dumps(line | {"max_points": needed, "mistake": mistake}) + "\n")
 
 
+def points_of(exercise: Exercise, verdict: Verdict) -> float:
+    """What a verdict is worth, in tenths of a point."""
+    return round(exercise.points * verdict.share, 1) if verdict.status == "passed" else 0
+
+
 def heading(exercise: Exercise, verdict: Verdict) -> str:
     """The first line of the card."""
     kind = "extra points (optional)" if exercise.optional else "points"
-    score = f"{exercise.points if verdict.status == 'passed' else 0} of {exercise.points} {kind}"
+    score = f"{points_of(exercise, verdict):g} of {exercise.points} {kind}"
     words = {
         "passed": "Passed",
         "failed": "Not yet",
@@ -112,7 +117,8 @@ def heading(exercise: Exercise, verdict: Verdict) -> str:
 def lines(exercise: Exercise, verdict: Verdict) -> tuple[tuple[str, str], ...]:
     """What stands below: the diagnosis first, then the evidence, then the next hint."""
     if verdict.status == "passed":
-        return (("", f"All cases right, on {len(SEEDS)} seeds."),)
+        told = f"Measured: {verdict.measured}." if verdict.measured else f"All cases right, on {len(SEEDS)} seeds."
+        return (("", told),)
     if verdict.status == "not attempted":
         return (("", "Replace `raise NotImplementedError(...)` by your code, run the cell, then check again."),)
     named = (
@@ -122,6 +128,7 @@ def lines(exercise: Exercise, verdict: Verdict) -> tuple[tuple[str, str], ...]:
     )
     told = [
         *named,
+        *([("measured", verdict.measured)] if verdict.measured else []),
         ("", verdict.why[0].upper() + verdict.why[1:] + "."),
         ("on", verdict.case),
         ("input", verdict.inputs),

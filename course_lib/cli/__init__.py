@@ -2,7 +2,7 @@
 
 import sys
 
-from course_lib.cli import learning, teaching  # noqa: F401  (their commands register themselves)
+from course_lib.cli import grading, learning, teaching  # noqa: F401  (their commands register themselves)
 from course_lib.cli.shared import app
 
 

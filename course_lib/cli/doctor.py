@@ -92,11 +92,15 @@ def _teaching() -> Iterator[Row]:
     )
     remedy = "" if browser else "python -m playwright install chromium"
     yield Row("Browser for the tests", browser or "no chromium found", bool(browser), remedy=remedy)
-    sandbox = shutil.which("bwrap")
-    if sandbox is None:
-        on_linux = sys.platform == "linux"
-        remedy = "install the package bubblewrap" if on_linux else "grade a class on Linux, or in a container"
-    yield Row("Isolation for grading", sandbox or "no bubblewrap", bool(sandbox), remedy="" if sandbox else remedy)
+    yield _isolation()
+
+
+def _isolation() -> Row:
+    from course_lib.grading.isolation import probe
+
+    found = probe()
+    said = f"{found.level} ({found.reason})" if found.reason else found.level
+    return Row("Isolation for grading", said, found.level == "full", remedy=found.remedy)
 
 
 def _own(folder: Path) -> Iterator[Row]:

@@ -22,16 +22,21 @@ app = typer.Typer(
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Register a command; a CourseError in it is told in red, without a traceback, and ends with status 2."""
+    return app.command()(guarded(function))
+
+
+def guarded(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that tells a CourseError; for those of a group, which register themselves."""
 
     @wraps(function)
-    def guarded(*args: object, **kwargs: object) -> None:
+    def told(*args: object, **kwargs: object) -> None:
         try:
             function(*args, **kwargs)
         except CourseError as error:
             Console(stderr=True).print(Text(str(error), style="bold red"), soft_wrap=True)
             raise typer.Exit(2) from None
 
-    return app.command()(guarded)
+    return told
 
 
 def say(text: str) -> None:

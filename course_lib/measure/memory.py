@@ -100,6 +100,11 @@ class AllocationTracker(TorchDispatchMode):
         self.live = self.peak = 0
         self.known: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would import its compiler, which takes seconds, only to mark this mode as not to be compiled."""
+        return False
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Run the operation, then note what is new."""
         before = {storage_of(t)._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}

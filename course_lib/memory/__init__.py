@@ -2,6 +2,9 @@
 
 from course_lib.memory.accumulation import accumulate, windows
 from course_lib.memory.checkpointing import checkpoint, checkpoint_sequential
-from course_lib.memory.schedules import keep_or_drop, revolve
+from course_lib.memory.reversal import run_revolve
+from course_lib.memory.schedules import keep_or_drop, revolve, run_plan
 
-__all__ = ["accumulate", "checkpoint", "checkpoint_sequential", "keep_or_drop", "revolve", "windows"]
+__all__ = [
+    "accumulate", "checkpoint", "checkpoint_sequential", "keep_or_drop", "revolve", "run_plan", "run_revolve", "windows",
+]  # fmt: skip

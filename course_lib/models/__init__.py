@@ -17,20 +17,21 @@ from course_lib.models.classic import (
     small_cnn,
     vgg,
 )
+from course_lib.models.compact import efficientnet, efficientnet_b0, mobilenet, squeezenet
+from course_lib.models.deep import Gated, Residual, deep_chain
 from course_lib.models.efficient import (
     Fire,
     InvertedResidual,
     SqueezeExcite,
     XceptionBlock,
-    efficientnet_b0,
-    mobilenet,
     separable_conv,
-    squeezenet,
+    standard_conv,
 )
+from course_lib.models.regularised import Jitter, regularised_mlp
 from course_lib.models.transformer import Transformer, generate
 
 __all__ = [
-    "DIGITS", "VGG_PLANS", "Fire", "InvertedResidual", "JoinedMaps", "ScaledTanh", "SqueezeExcite", "Transformer",
-    "XceptionBlock", "efficientnet_b0", "empty", "generate", "lenet_5", "lenet_300_100", "mlp", "mobilenet",
-    "obd_net", "separable_conv", "small_cnn", "squeezenet", "vgg",
+    "DIGITS", "VGG_PLANS", "Fire", "Gated", "InvertedResidual", "Jitter", "JoinedMaps", "Residual", "ScaledTanh", "SqueezeExcite",
+    "Transformer", "XceptionBlock", "deep_chain", "efficientnet", "efficientnet_b0", "empty", "generate", "lenet_5",
+    "lenet_300_100", "mlp", "mobilenet", "obd_net", "regularised_mlp", "separable_conv", "small_cnn", "squeezenet", "standard_conv", "vgg",
 ]  # fmt: skip

@@ -1,13 +1,9 @@
-"""Networks that are small by design: their blocks, and the published networks built of them."""
+"""The blocks of networks that are small by design. compact.py builds the published networks of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
-
-from course_lib.errors import CourseError, require_positive
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, activation=nn.ReLU):
@@ -15,6 +11,17 @@ def conv_norm(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups
     padding = (kernel - 1) // 2
     layers = [nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
     return layers + ([activation()] if activation else [])
+
+
+def standard_conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A standard convolution in the place of a separable one: every kernel reads every channel.
+
+    >>> standard_conv(8, 16)(torch.zeros(1, 8, 6, 6)).shape
+    torch.Size([1, 16, 6, 6])
+
+    Lesson 15.
+    """
+    return nn.Sequential(*conv_norm(inputs, outputs, kernel, stride=stride))
 
 
 def separable_conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -141,82 +148,3 @@ def separable_without_relu(inputs: int, outputs: int) -> list[nn.Module]:
         nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
         *conv_norm(inputs, outputs, 1, activation=None),
     ]
-
-
-# (filters, stride) of the separable convolutions.
-MOBILENET = (
-    (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1),
-    (1024, 2), (1024, 1),
-)  # fmt: skip
-
-
-def mobilenet(
-    n_classes: int = 1000, *, width: float = 1.0, plan: Sequence[tuple[int, int]] = MOBILENET, channels: int = 3
-):
-    """MobileNet (v1): a standard convolution, then separable ones only; 4,231,976 parameters at width 1.
-
-    Args:
-        n_classes: outputs.
-        width: factor on all channel counts.
-        plan: filters and stride of each separable convolution.
-        channels: of the images.
-
-    >>> sum(p.numel() for p in mobilenet().parameters())
-    4231976
-
-    Howard et al. 2017. Lesson 15.
-    """
-    if not width > 0:
-        raise CourseError(f"width is a factor on channel counts, above 0, but you passed {width!r}.")
-    inputs = max(1, round(32 * width))
-    layers = conv_norm(channels, inputs, 3, stride=2)
-    for filters, stride in plan:
-        outputs = max(1, round(filters * width))
-        layers.append(separable_conv(inputs, outputs, stride=stride))
-        inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, n_classes))
-
-
-def squeezenet(n_classes: int = 1000) -> nn.Sequential:
-    """SqueezeNet (1.0), for 3×224×224 images: 1,248,424 parameters.
-
-    >>> sum(p.numel() for p in squeezenet().parameters())
-    1248424
-
-    Iandola et al. 2016. Lesson 15.
-    """
-    require_positive("n_classes", n_classes)
-    pool = lambda: nn.MaxPool2d(3, 2, ceil_mode=True)
-    return nn.Sequential(
-        nn.Conv2d(3, 96, 7, stride=2), nn.ReLU(), pool(),
-        Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128), pool(),
-        Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), pool(),
-        Fire(512, 64, 256), nn.Dropout(), nn.Conv2d(512, n_classes, 1), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-    )  # fmt: skip
-
-
-# expansion, kernel, stride of the first, filters, repetitions of each stage.
-EFFICIENTNET_B0 = (
-    (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
-)  # fmt: skip
-
-
-def efficientnet_b0(n_classes: int = 1000) -> nn.Sequential:
-    """EfficientNet-B0, for 3×224×224 images: 5,288,548 parameters.
-
-    >>> sum(p.numel() for p in efficientnet_b0().parameters())
-    5288548
-
-    Tan & Le 2019. Lesson 15.
-    """
-    layers = conv_norm(3, 32, 3, stride=2, activation=nn.SiLU)
-    inputs = 32
-    for expansion, kernel, stride, outputs, repetitions in EFFICIENTNET_B0:
-        for k in range(repetitions):
-            how = {"expansion": expansion, "kernel": kernel, "stride": stride if k == 0 else 1}
-            layers.append(InvertedResidual(inputs, outputs, **how, activation=nn.SiLU, squeezed=inputs // 4))
-            inputs = outputs
-    layers += conv_norm(inputs, 1280, 1, activation=nn.SiLU)
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(1280, n_classes))

@@ -12,6 +12,7 @@ from course_lib.errors import CourseError
 
 MAGIC = b"SNDC"  # Small Nets, Deep Compression
 LARGEST_HEADER = 1 << 28  # bytes; a crafted file may claim more
+MOST_NUMBERS = 1 << 30  # in all tensors together; the same
 
 
 @dataclass
@@ -57,9 +58,10 @@ class Reader:
     body: bytes
     at: int = 0
     at_body: int = 0
+    room: int = MOST_NUMBERS
 
     @staticmethod
-    def opened(data: bytes) -> Reader:
+    def opened(data: bytes, most_numbers: int = MOST_NUMBERS) -> Reader:
         """Header and body of a file that `require_intact` lets pass."""
         front = Reader(data[8:18], b"")
         size = front.number()
@@ -67,7 +69,13 @@ class Reader:
         head = data[start:end]
         if size % 2:
             head = zlib.decompressobj(-15).decompress(head, LARGEST_HEADER)
-        return Reader(head, data[end:])
+        return Reader(head, data[end:], room=most_numbers)
+
+    def make_room(self, numbers: int) -> None:
+        """Before memory is taken for a tensor: a few bytes may announce billions of zeros."""
+        self.room -= numbers
+        if self.room < 0:
+            raise CourseError("The file announces more numbers than are allowed here, so it was not read.")
 
     def number(self) -> int:
         """A whole number of 0 or more."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.errors import CourseError, require_choice
-from course_lib.quantization.byte_stream import Reader, Writer, require_intact
+from course_lib.quantization.byte_stream import MOST_NUMBERS, Reader, Writer, require_intact
 from course_lib.quantization.packed_tensor import STAGES, read_tensor, write_tensor
 
 
@@ -51,11 +51,15 @@ def save(path: str | Path, model: nn.Module | Mapping[str, Tensor], *, stage: st
     return len(data)
 
 
-def load(path: str | Path) -> dict[str, Tensor]:
+def load(path: str | Path, *, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
     """Read back what `save` wrote: parameter name -> tensor, for `model.load_state_dict`.
 
+    Args:
+        path: the file.
+        most_numbers: how many numbers all tensors together may have; lower it for files of people you do not know.
+
     Raises:
-        CourseError: there is no such file, or it is cut off, changed, or of another kind.
+        CourseError: there is no such file, or it is cut off, changed, of another kind, or announces too much.
 
     >>> load("no such file")
     Traceback (most recent call last):
@@ -69,7 +73,7 @@ def load(path: str | Path) -> dict[str, Tensor]:
     except OSError as error:
         reason = "There is no file" if isinstance(error, FileNotFoundError) else "This file cannot be read:"
         raise CourseError(f"{reason} {str(path)!r}.") from None
-    return unpack(data)
+    return unpack(data, most_numbers=most_numbers)
 
 
 def pack(model: nn.Module | Mapping[str, Tensor], *, stage: str = "coded") -> bytes:
@@ -102,8 +106,8 @@ def written(tensors: Mapping[str, Tensor], stage: str) -> Writer:
     return writer
 
 
-def unpack(data: bytes) -> dict[str, Tensor]:
-    """Tensors from the bytes of a file; errors as for `load`.
+def unpack(data: bytes, *, most_numbers: int = MOST_NUMBERS) -> dict[str, Tensor]:
+    """Tensors from the bytes of a file; arguments and errors as for `load`.
 
     >>> unpack(pack({"w": torch.tensor([0.0, 2.0])}))
     {'w': tensor([0., 2.])}
@@ -112,13 +116,11 @@ def unpack(data: bytes) -> dict[str, Tensor]:
     """
     require_intact(data)
     try:
-        reader = Reader.opened(data)
+        reader = Reader.opened(data, most_numbers)
         tensors = dict(read_tensor(reader) for _ in range(reader.number()))
         reader.close()
     except (ValueError, IndexError, OverflowError, MemoryError, RuntimeError, zlib.error) as error:
-        raise CourseError(
-            f"The checksum is right, but the content makes no sense, so another program wrote it: {error}"
-        ) from None
+        raise CourseError(f"The checksum is right, but the file cannot be used: {error}") from None
     return tensors
 
 

@@ -149,6 +149,7 @@ def read_tensor(reader: Reader) -> tuple[str, Tensor]:
     """Name and tensor."""
     name, dtype = reader.text().decode(), DTYPES[reader.number()]
     shape = [reader.number() for _ in range(reader.number())]
+    reader.make_room(prod(shape))
     if dtype.is_floating_point:
         return name, read_floats(reader, shape).to(dtype)
     empty = torch.empty(0, dtype=dtype)
@@ -162,7 +163,7 @@ def read_floats(reader: Reader, shape: list[int]) -> Tensor:
     form = Form(width, bool(rest & 1), rest >> 2, bool(rest & 2))
     stored = [shape[1], shape[0], *shape[2:]] if form.columns else shape
     if form.gap_bits:
-        positions = read_gaps(reader, form.gap_bits)
+        positions = read_gaps(reader, form.gap_bits, most=prod(shape))
         if len(positions) and positions[-1] >= prod(shape):
             raise CourseError("The file has a weight outside its layer: it was not written by deep_compression.save.")
         flat = np.zeros(prod(shape), FLOATS[width])
@@ -173,9 +174,12 @@ def read_floats(reader: Reader, shape: list[int]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array.swapaxes(0, 1)) if form.columns else array)
 
 
-def read_gaps(reader: Reader, bits: int) -> np.ndarray:
-    """Where the stored weights stand, ascending."""
-    symbols = torch.from_numpy(read_symbols(reader, reader.number(), 2**bits))
+def read_gaps(reader: Reader, bits: int, most: int) -> np.ndarray:
+    """Where the stored weights stand, ascending; every symbol moves on by a place at least, so `most` are enough."""
+    n_symbols = reader.number()
+    if n_symbols > most:
+        raise CourseError("The file skips more places than its layer has: it was not written by deep_compression.save.")
+    symbols = torch.from_numpy(read_symbols(reader, n_symbols, 2**bits))
     kept = symbols < 2**bits - 1
     return absolute_indices(torch.where(kept, symbols + 1, symbols), kept).numpy()
 

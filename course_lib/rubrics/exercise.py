@@ -13,10 +13,17 @@ from course_lib.errors import CourseError
 
 @dataclass(frozen=True)
 class Case:
-    """One call of the learner's function: its arguments, and what is special about them, in words."""
+    """One call of the learner's function: its arguments, and what is special about them, in words.
+
+    Attributes:
+        says: what is special.
+        inputs: the arguments.
+        hidden: what only the judge sees, such as images to test a network on.
+    """
 
     says: str
     inputs: tuple
+    hidden: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -51,9 +58,14 @@ class Exercise:
         hints: three sentences, each giving away more.
         invariants: what must hold for every result.
         verb: how the function is run, a name from verbs.py.
+        digest: (case, result) -> what is compared, where right results differ, as trained weights do; it must bear any
+            result.
+        marks: (case, result) -> the share of the points that a passing result earns, 0..1, and what was measured, in
+            words; for work that may be better than asked. It must bear any result.
         rtol, atol: how closely floats must agree.
         in_place: the function is meant to change what it is given.
         optional: its points are extra; a lesson is complete without it.
+        files: what is handed in beside the notebook and belongs to this exercise, as patterns of names: ("*.sndc",).
     """
 
     id: str
@@ -66,10 +78,13 @@ class Exercise:
     hints: tuple[str, str, str]
     invariants: tuple[Invariant, ...] = ()
     verb: str = "call"
+    digest: Callable[[Case, object], object] | None = None
+    marks: Callable[[Case, object], tuple[float, str]] | None = None
     rtol: float = 1e-4
     atol: float = 1e-6
     in_place: bool = False
     optional: bool = False
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from course_lib.rubrics.compare import difference, shown
 from course_lib.rubrics.exercise import Case, Exercise, Mistake
@@ -23,6 +23,8 @@ class Verdict:
     expected: object = None
     got: object = None
     mistake: Mistake | None = None
+    share: float = 1.0  # of the points, if passed
+    measured: str = ""  # what the points hang on, in words
 
 
 def check_answer(
@@ -30,29 +32,38 @@ def check_answer(
 ) -> Verdict:
     """Run an answer in this process on the cases of every seed, and judge it; the first fault ends it.
 
-    `trusted` is for the rubric's own functions: they may use the library.
+    `trusted` is for the rubric's own functions: they may use the library. So may what is handed in as a file.
 
     >>> from course_lib.rubrics.exercise import exercise_of
     >>> exercise = exercise_of("2.1")
     >>> check_answer(exercise, exercise.mistakes[0].wrong, trusted=True).mistake.name == exercise.mistakes[0].name
     True
     """
-    verdict = Verdict("not attempted")
+    verdicts, trusted = [], trusted or bool(exercise.files)
     for seed in seeds:
         cases = exercise.cases(seed)
         outcomes = [run_case(answer, exercise.verb, case.inputs, trusted=trusted) for case in cases]
-        verdict = judge(exercise, cases, outcomes)
-        if verdict.status != "passed":
-            break
-    return verdict
+        verdicts.append(judge(exercise, cases, outcomes))
+        if verdicts[-1].status != "passed":
+            return verdicts[-1]
+    return least(verdicts)
+
+
+def least(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of those that passed, the one with the smallest share of the points."""
+    return min(verdicts, key=lambda verdict: verdict.share)
 
 
 def judge(exercise: Exercise, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Verdict:
     """The verdict over the outcomes of one seed's cases, wherever they were run."""
+    shares = []
     for case, outcome in zip(cases, outcomes, strict=True):
         if outcome.error == "NotImplementedError":
             return Verdict("not attempted")
-        expected = run_case(exercise.reference, exercise.verb, case.inputs, trusted=True).value
+        expected = run_trusted(exercise, exercise.reference, case).value
+        share, measured = marked(exercise, case, outcome)
+        shares.append((share, measured))
+        outcome = digested(exercise, case, outcome)
         why = fault(exercise, case, outcome, expected)
         if why:
             return Verdict(
@@ -63,8 +74,27 @@ def judge(exercise: Exercise, cases: Sequence[Case], outcomes: Sequence[Outcome]
                 expected,
                 outcome.value,
                 named_mistake(exercise, cases, outcomes),
+                measured=measured,
             )
-    return Verdict("passed")
+    share, measured = min(shares, default=(1.0, ""))
+    return Verdict("passed", share=share, measured=measured)
+
+
+def marked(exercise: Exercise, case: Case, outcome: Outcome) -> tuple[float, str]:
+    """The share of the points that a passing outcome earns, and what was measured, in words."""
+    return (1.0, "") if exercise.marks is None or outcome.error else exercise.marks(case, outcome.value)
+
+
+def run_trusted(exercise: Exercise, function: Callable, case: Case) -> Outcome:
+    """What a function of the rubric gives, as it is compared."""
+    return digested(exercise, case, run_case(function, exercise.verb, case.inputs, trusted=True))
+
+
+def digested(exercise: Exercise, case: Case, outcome: Outcome) -> Outcome:
+    """The outcome with what is compared in place of the value."""
+    if exercise.digest is None or outcome.error:
+        return outcome
+    return replace(outcome, value=exercise.digest(case, outcome.value))
 
 
 def fault(exercise: Exercise, case: Case, outcome: Outcome, expected: object) -> str | None:
@@ -82,8 +112,9 @@ def fault(exercise: Exercise, case: Case, outcome: Outcome, expected: object) ->
 
 def named_mistake(exercise: Exercise, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Mistake | None:
     """The known mistake that gives the same results on all cases: a wrong name would be worse than none."""
+    outcomes = [digested(exercise, case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
     for mistake in exercise.mistakes:
-        wrong = [run_case(mistake.wrong, exercise.verb, case.inputs, trusted=True) for case in cases]
+        wrong = [run_trusted(exercise, mistake.wrong, case) for case in cases]
         if all(same_outcome(exercise, one, other) for one, other in zip(wrong, outcomes, strict=True)):
             return mistake
     return None

@@ -19,12 +19,14 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_lib import models
 
 # What an answer may not call: it is what the exercise asks for.
 REFUSED = (
-    "attention", "distillation", "experiments", "memory", "measure", "pruning", "quantization", "rubrics", "training", "widgets",
+    "attention", "capstone", "distillation", "experiments", "memory", "measure", "models.compact", "models.efficient", "pruning",
+    "quantization", "rubrics", "training", "widgets",
 )  # fmt: skip
 
 
@@ -148,8 +150,9 @@ def explain(error: Exception) -> str:
 
 def refused(module_name: str) -> bool:
     """Whether a module belongs to the rooms an answer may not use."""
-    parts = module_name.split(".")
-    return parts[0] == "solutions" or (parts[0] == "course_lib" and len(parts) > 1 and parts[1] in REFUSED)
+    room, *inside = module_name.split(".")
+    places = (".".join(inside[:1]), ".".join(inside[:2]))  # "models" and "models.efficient"
+    return room == "solutions" or (room == "course_lib" and any(place in REFUSED for place in places))
 
 
 @contextlib.contextmanager
@@ -163,7 +166,8 @@ def course_imports_refused(function: Callable) -> Iterator[None]:
     def guarded_import(name, globals=None, locals=None, fromlist=(), level=0):  # noqa: A002
         wanted = [name, *(f"{name}.{item}" for item in fromlist or ())]
         by_answer = level == 0 and not (globals or {}).get("__name__", "").startswith(("course_lib", "torch"))
-        if by_answer and any(map(refused, wanted)):
+        passed_on = any(is_borrowed(getattr(sys.modules.get(name), item, None)) for item in fromlist or ())
+        if by_answer and (passed_on or any(map(refused, wanted))):
             raise CourseImportRefused(f"`{name}` is refused here: this exercise asks you to write it.")
         return plain_import(name, globals, locals, fromlist, level)
 
@@ -181,8 +185,9 @@ def borrowed_name(function: Callable, seen: frozenset = frozenset()) -> str | No
         return function.__name__
     if not isinstance(function, types.FunctionType) or function in seen:
         return None
-    for name in names_in(function.__code__):
-        value = function.__globals__.get(name)
+    names = names_in(function.__code__)
+    for name in names:
+        value = function.__globals__.get(name, passed_on_by_models(name, names, function.__globals__))
         if is_borrowed(value):
             return name
         if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
@@ -190,6 +195,12 @@ def borrowed_name(function: Callable, seen: frozenset = frozenset()) -> str | No
             if found:
                 return found
     return None
+
+
+def passed_on_by_models(name: str, names: set[str], known: dict) -> object:
+    """What `models.name` is, where the code reaches for course_lib.models: not all that is found there is free to use."""
+    reaches = any(item.split(".")[0] == "course_lib" or known.get(item) is models for item in names)
+    return getattr(models, name, None) if reaches else None
 
 
 def is_borrowed(value: object) -> bool:
@@ -254,8 +265,76 @@ def overwrite(value: object) -> None:
         overwrite(item)
 
 
+def call_and_go_back(function: Callable, arguments: list) -> object:
+    """What a checkpoint must get right. Arguments: a network, its input, and whether that input needs a gradient.
+
+    The result r; the gradients of 1·r₁ + 2·r₂ + …; whether autograd kept hardly more than the input in between; how
+    often the network ran; and the next random numbers after it all.
+    """
+    network, x, needs = arguments
+    runs: list[int] = []
+    with torch.random.fork_rng(devices=[]):
+        kept = bytes_kept(network, lambda: function(network, x.clone().requires_grad_(needs)))
+        hook = network.register_forward_hook(lambda *_: runs.append(1))
+        torch.manual_seed(0)
+        result = function(network, x.requires_grad_(needs))
+        if not isinstance(result, Tensor):
+            return result
+        torch.rand(2)  # as a later layer would
+        pull = torch.arange(1.0, result.numel() + 1).view_as(result)
+        (pull * result).sum().backward()
+        following = torch.rand(3)
+    hook.remove()
+    return {
+        "result": result,
+        "gradient of x": x.grad,
+        "gradients of the parameters": {name: p.grad for name, p in network.named_parameters()},
+        "keeps hardly more than x": kept <= x.nbytes + 10_000,  # a random state is 5,056 bytes
+        "runs of the layer": len(runs),
+        "the next random numbers": following,
+    }
+
+
+def bytes_kept(network: nn.Module, work: Callable) -> int:
+    """What autograd keeps while work() runs, the network's parameters left out."""
+    kept, exists = {}, {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        work()
+    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in exists)
+
+
+def call_and_watch_size(function: Callable, arguments: list) -> object:
+    """The result, and whether a tensor was made on the way that is over eight times as large as any argument."""
+    with SizeWatcher() as watcher:
+        result = function(*arguments)
+    largest = max(value.numel() for value in arguments if isinstance(value, Tensor))
+    return {"result": result, "made a far larger tensor on the way": watcher.largest > 8 * largest}
+
+
+class SizeWatcher(TorchDispatchMode):
+    """Sees every operation; `largest` is the most numbers that one result had."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Run the operation, then look at its results."""
+        out = func(*args, **(kwargs or {}))
+        sizes = [
+            value.numel() for value in (out if isinstance(out, (list, tuple)) else [out]) if isinstance(value, Tensor)
+        ]
+        self.largest = max(self.largest, *sizes, 0)
+        return out
+
+
 VERBS = {
     "call": call,
+    "call_and_watch_size": call_and_watch_size,
+    "call_and_go_back": call_and_go_back,
     "call_with_gradients": call_with_gradients,
     "call_with_uneven_gradients": call_with_uneven_gradients,
     "call_then_overwrite": call_then_overwrite,
@@ -318,10 +397,36 @@ def fake_quantizer(shared: dict, *, steps: int) -> Callable[[Tensor], Tensor]:
     return put_on_grid
 
 
+class HeldUntilBackward(torch.autograd.Function):
+    """Logits as they are; their places count as memory in use until the backward pass comes by."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, memory: dict) -> Tensor:
+        """Take the memory, if there is enough."""
+        ctx.memory, ctx.places = memory, logits.shape[:-1].numel()
+        memory["held"] = memory.get("held", 0) + ctx.places
+        if memory["held"] > memory["most"]:
+            raise MemoryError(f"{memory['held']} tokens wait in memory for their backward pass; {memory['most']} fit.")
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        """Give it back."""
+        ctx.memory["held"] -= ctx.places
+        return gradient, None
+
+
+def forward_in_small_memory(shared: dict, *, most: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """(weight, x) -> the logits x wᵀ; more than `most` places that wait for their backward pass do not fit."""
+    shared["most"] = most
+    return lambda weight, x: HeldUntilBackward.apply(x @ weight.T, shared)
+
+
 BUILT_INS = {
     "fake_quantizer": fake_quantizer,
     "fake_work": fake_work,
     "fake_clock": fake_clock,
+    "forward_in_small_memory": forward_in_small_memory,
     "quadratic_gradient": quadratic_gradient,
     "quadratic_loss": quadratic_loss,
     "quadratic_training": quadratic_training,

@@ -36,8 +36,9 @@ def fit_trials(
 ) -> Tensor:
     """Train many networks of one architecture at once: the same as `fit` on each of them, but faster.
 
-    The weights of all trials are stacked, (trials, *shape), and `torch.func.vmap` runs one forward pass for all;
-    the sum of the losses has, for each trial, just that trial's gradient. Every core takes a share of the trials.
+    The weights of all trials are stacked, (trials, *shape), and `torch.func.vmap` runs one forward pass for all; the sum
+    of the losses has, for each trial, just that trial's gradient. Every core takes a share of the trials. With dropout one
+    core takes all, so that the same seed gives the same networks.
 
     Args:
         models: networks of the same architecture without batch norm; they are trained in place.
@@ -71,7 +72,7 @@ def fit_trials(
     seeds = range(n) if seeds is None else seeds
     masks = [{}] * n if masks is None else masks
     check_trials(models, splits=splits, seeds=seeds, masks=masks)
-    groups = max(1, min(os.cpu_count() or 1, n // 2))
+    groups = 1 if has_dropout(models[0]) else max(1, min(os.cpu_count() or 1, n // 2))
     settings = {
         "steps": steps,
         "batch_size": batch_size,
@@ -124,6 +125,11 @@ def fit_stacked(
                 after_step(step, trial, model)
     unstack_(models, weights | buffers)
     return torch.stack(losses, dim=1)
+
+
+def has_dropout(model: nn.Module) -> bool:
+    """Whether training draws random numbers: all threads share one generator, and the order in them would be chance."""
+    return any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in model.modules())
 
 
 def stacked_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

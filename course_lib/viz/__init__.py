@@ -14,7 +14,7 @@ from course_lib.viz.picture import (
     new_figure,
     png,
 )
-from course_lib.viz.plots import curves, histogram, images, paired_bars
+from course_lib.viz.plots import curves, histogram, images, paired_bars, trade_off
 
 __all__ = [
     "AMBER",
@@ -33,4 +33,5 @@ __all__ = [
     "new_figure",
     "paired_bars",
     "png",
+    "trade_off",
 ]

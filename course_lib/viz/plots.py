@@ -127,6 +127,53 @@ def paired_bars(
     return Picture(figure, caption, f"Bars of {ylabel}. {'; '.join(groups)}.")
 
 
+def trade_off(
+    points: Mapping[str, tuple[float, object]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    caption: str,
+    percent: bool = False,
+    logx: bool = False,
+) -> Picture:
+    """One point with its error bar for each rival: what it costs to the right, what it is worth upwards.
+
+    Args:
+        points: name -> (cost, a number or a Summary with `.mean` and `.sd`).
+        xlabel, ylabel: with their units.
+        caption: what to see in it.
+        percent: write the y axis in percent (values are fractions).
+        logx: logarithmic x axis.
+
+    Raises:
+        CourseError: there is no point.
+
+    >>> trade_off({"a": (10, 0.5)}, xlabel="cost", ylabel="worth", caption="One rival.").alt
+    'Points of worth over cost. a: 0.5 at 10.'
+
+    Lesson 15.
+    """
+    if not points:
+        raise CourseError("There is no point to draw. Pass a dictionary: name -> (cost, value).")
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    figure, (axes,) = new_figure()
+    for number, (name, (cost, value)) in enumerate(points.items()):
+        style = {"color": CYCLE[number % len(CYCLE)], "marker": MARKERS[number % len(MARKERS)], "linestyle": "none"}
+        axes.errorbar(cost, mean_of(value), yerr=getattr(value, "sd", None), label=name, capsize=2.5, **style)
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if logx else "linear")
+    if logx:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    if percent:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    axes.legend(fontsize=9, frameon=False)
+    write = (lambda value: f"{100 * value:.1f} %") if percent else (lambda value: f"{value:.3g}")
+    told = [f"{name}: {write(mean_of(value))} at {cost:.3g}" for name, (cost, value) in points.items()]
+    return Picture(figure, caption, f"Points of {ylabel} over {xlabel}. {'; '.join(told)}.")
+
+
 def histogram(values: Tensor, *, xlabel: str, caption: str, threshold: float | None = None, bins: int = 81) -> Picture:
     """How often each size of number occurs; what lies within ±threshold is hatched.
 

@@ -28,11 +28,13 @@ NAMES = (
     "quantization",
     "distillation",
     "memory",
+    "attention",
     "counting",
     "imports",
     "lessons",
     "widgets",
     "start",
+    "grading",
 )
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "benchmarks.json"
 
