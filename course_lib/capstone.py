@@ -82,7 +82,7 @@ class Inspection:
         """The share of the points, 0..1: nothing without passing, then the more the smaller the file.
 
         >>> [round(Inspection(n, accuracy=0.95).share(), 2) for n in (6501, 6500, 3000, 1500, 900)]
-        [0.0, 0.6, 0.8, 1.0, 1.0]
+        [0.0, 0.6, 0.81, 1.0, 1.0]
         """
         if self.faults(budget):
             return 0.0

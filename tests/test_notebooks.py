@@ -53,6 +53,32 @@ def test_lesson_has_its_parts(path: Path) -> None:
     assert title.count("\n- ") == 3
 
 
+def minutes_of(path: Path) -> int:
+    """What the title strip promises."""
+    return int(re.search(r"\*\*(\d+) minutes", markdown(path))[1])
+
+
+@each(LESSONS)
+def test_stated_time_is_plausible(path: Path) -> None:
+    """150 words or 12 lines of code a minute, and five minutes of play, give or take two fifths."""
+    code = [cell.source for cell in read(path).cells if cell.cell_type == "code"]
+    lines = [line for source in code for line in source.splitlines() if line.strip()]
+    estimate = len(markdown(path).split()) / 150 + len(lines) / 12 + 5
+    assert 0.6 * estimate <= minutes_of(path) <= 1.4 * estimate
+    row = next(line for line in (REPOSITORY / "README.md").read_text().splitlines() if f"lessons/{path.name}" in line)
+    assert row.split(" | ")[1] == str(minutes_of(path))
+
+
+def test_the_time_for_the_whole_course_is_the_sum() -> None:
+    """Lesson 00 and the README say how long it all takes."""
+    hours = lambda minutes: ["nine", "ten", "eleven", "twelve", "thirteen", "fourteen"][round(minutes / 60) - 9]
+    each_exercise = [re.findall(r"· (\d+) minutes ·", markdown(path)) for path in EXERCISES]
+    told = f"about {hours(sum(map(minutes_of, LESSONS)))} hours of lessons, and {hours(sum(map(int, sum(each_exercise, []))))} of exercises"
+    for place in (LESSONS[0], REPOSITORY / "README.md"):
+        text = markdown(place) if place.suffix == ".ipynb" else place.read_text(encoding="utf-8")
+        assert told in " ".join(text.split()).replace(">", "")
+
+
 @each(LESSONS)
 def test_cells_are_short_and_prose_is_brief(path: Path) -> None:
     """Cells of at most 15 lines; at most 1,500 words, optional sections not counted."""

@@ -47,7 +47,7 @@ def on_shifted(data: Dataset, *, seed: int) -> Dataset:
     """The data set with shifted copies of its images; no copy of a test image is in the training split.
 
     >>> on_shifted(load("digits"), seed=0)
-    digits: 10,780 train, 1,436 validation, 1,440 test; images 1×8×8, 10 classes
+    digits: 11,970 train, 960 validation, 1,440 test; images 1×8×8, 10 classes
     """
     return replace(
         data,

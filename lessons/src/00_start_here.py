@@ -29,8 +29,9 @@ from course_lib.lesson import show_map
 show_map()
 
 # %% [markdown]
-# Three routes: the **90-minute workshop** (filled marks), **half a day** (rings), or the **whole course**, about twelve
-# hours with all exercises. Every lesson opens alone, so you may also just take the one you need.
+# Three routes: the **90-minute workshop** (filled marks: Predict, Play and Evidence of three lessons), **half a day** (rings),
+# or the **whole course**: about ten hours of lessons, and fourteen of exercises. Every lesson opens alone, so you may also
+# just take the one you need.
 #
 # ## How a lesson works
 #

@@ -4,7 +4,7 @@
 # *A network has many prices: numbers to store, multiplications, bytes, milliseconds, energy. You learn to measure each
 # one fairly, and why saving one of them may leave the others as they were.*
 #
-# **30 minutes.** You need: PyTorch basics and lesson 00.
+# **40 minutes.** You need: PyTorch basics and lesson 00.
 #
 # At the end you can
 # - count parameters, multiply-adds and bytes by hand, and trust a counter only after checking it;

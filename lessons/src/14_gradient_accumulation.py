@@ -218,11 +218,13 @@ print("cosine of both directions:", [round(cosine, 3) for cosine in cosines])
 
 # %% tags=["setup", "widget"]
 from course_lib.measure import peak_bytes
+from course_lib.memory import accumulate
 from course_lib.widgets.frame import Question
 from course_lib.widgets.gradient_accumulation import window_in_pieces
 
-my_accumulate(net, [(x, y)])  # from now on .grad exists
-pieces, whole = (peak_bytes(lambda: accumulate(net, cut(x, y, size))) for size in (1, 16))
+in_pieces = lambda size: accumulate(net, list(zip(x.split(size), y.split(size))))
+in_pieces(16)  # from now on .grad exists
+pieces, whole = (peak_bytes(lambda: in_pieces(size)) for size in (1, 16))
 asked = "One sequence at a time: which share of the big batch's peak memory is needed?"
 window_in_pieces(net, x, y, question=Question(asked, answer=pieces / whole))
 

@@ -4,7 +4,7 @@
 # *One network, three limits: bytes, milliseconds, accuracy. You choose from everything the course has shown, and hand in
 # one file. It is measured on images that nobody has seen.*
 #
-# **60 minutes.** You need: lessons 02, 11 and 15; 12 helps.
+# **30 minutes.** You need: lessons 02, 11 and 15; 12 helps.
 #
 # At the end you can
 # - state a budget so that a stranger can check it, and check a stranger's file without trusting it;

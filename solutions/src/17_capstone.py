@@ -45,7 +45,7 @@ check(pareto_frontier)
 #
 # ## Exercise <<n>>.2 · A network under a budget
 #
-# *Open · an hour or an evening · 10 points*
+# *Hard · 60 minutes · 10 points*
 #
 # Everything of the course is allowed. Your file must keep the budget of the lesson:
 

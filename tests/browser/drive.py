@@ -40,6 +40,7 @@ def drive(notebook: Notebook, widget: Locator) -> list[str]:
     names_are_told(notebook, widget)
     for handle in shown(widget, ".sn-body .noUi-handle"):
         used.append(press_slider(notebook, widget, handle))
+    at_rest(notebook)  # what the kernel still sends may draw the figure anew
     for handle in shown(widget, ".sn-drag"):
         used.append(press_slider(notebook, widget, handle))
         used.append(drag(notebook, widget, handle))
@@ -51,6 +52,13 @@ def drive(notebook: Notebook, widget: Locator) -> list[str]:
         used.append(act_and_watch(notebook, widget, button, button.click))
     used += click_presets(notebook, widget)
     return used
+
+
+def at_rest(notebook: Notebook) -> None:
+    """Wait until the kernel has answered everything, and the page has drawn it."""
+    notebook.page.wait_for_timeout(100)
+    assert eventually(notebook, lambda: notebook.state()["kernel"] == "idle"), "the kernel does not come to rest"
+    notebook.page.wait_for_timeout(100)
 
 
 def shown(widget: Locator, selector: str) -> list[ElementHandle]:

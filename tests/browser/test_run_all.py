@@ -16,20 +16,15 @@ NOTEBOOKS = sorted(
 EXERCISES = sorted((REPOSITORY / "exercises").glob("02_*.ipynb"))
 
 
-def all_cells_run(browser, lab, path: str) -> list[dict]:
-    """Run a notebook top to bottom; nothing may raise or complain; return what each cell put out."""
-    with open_notebook(browser, lab, path) as notebook:
-        notebook.run_all()
-        assert not notebook.errors(), notebook.errors()
-        assert not notebook.complaints(), notebook.complaints()
-        return notebook.outputs()
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS)
-def test_a_notebook_runs_from_top_to_bottom(path, browser, lab, request) -> None:
+def test_a_notebook_runs_from_top_to_bottom(path, request) -> None:
     if not path.startswith(ALWAYS) and not request.config.getoption("--all-lessons", default=False):
         pytest.skip("two lessons and one exercise notebook are run in full; --all-lessons runs every notebook")
-    cells = all_cells_run(browser, lab, path)
+    browser, lab = request.getfixturevalue("browser"), request.getfixturevalue("lab")  # not started for what is skipped
+    with open_notebook(browser, lab, path) as notebook:
+        cells = notebook.run_all().outputs()
+        assert not notebook.errors(), notebook.errors()
+        assert not notebook.complaints(), notebook.complaints()
     assert any(cell["text"] for cell in cells)
 
 
