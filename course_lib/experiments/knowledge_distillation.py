@@ -28,7 +28,7 @@ def newborn(build, seeds: Sequence[int]) -> list[nn.Module]:
     return networks
 
 
-def teachers_of(splits: Sequence[Split], *, units: int = 200, steps: int = STEPS) -> list[nn.Module]:
+def teachers_of(splits: Sequence[Split], *, units: int = 120, steps: int = STEPS) -> list[nn.Module]:
     """A large network for each split, trained on its labels with dropout and jittered images; trial k has seed k."""
     pixels = splits[0].x[0].numel()
     teachers = newborn(lambda: regularised_mlp((pixels, units, units, 10)), range(len(splits)))

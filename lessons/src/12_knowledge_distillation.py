@@ -17,7 +17,7 @@ from course_lib.lesson import begin
 begin(lesson=12)
 
 # %% [markdown]
-# Five folds of the digits, and for each a **teacher**: two hidden layers of 200 units, trained on all 1,197 labelled images with
+# Five folds of the digits, and for each a **teacher**: two hidden layers of 120 units, trained on all 1,197 labelled images with
 # dropout, on images that jitter (as in the paper, by up to 2/28 of their size). Its students have one layer of 30.
 
 # %% tags=["setup"]
