@@ -10,13 +10,14 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state, vmap
 from torch.nn import functional as F
 
 from course_lib.data import Split
 from course_lib.errors import CourseError, require_positive
 from course_lib.training.loop import Loss, batch_rows, check_settings, checked, mask_keeper
 from course_lib.training.optimizers import OPTIMIZERS
+from course_lib.training.stacked import stacked_forward
 
 
 def fit_trials(
@@ -36,8 +37,8 @@ def fit_trials(
 ) -> Tensor:
     """Train many networks of one architecture at once: the same as `fit` on each of them, but faster.
 
-    The weights of all trials are stacked, (trials, *shape), and `torch.func.vmap` runs one forward pass for all; the sum
-    of the losses has, for each trial, just that trial's gradient. Every core takes a share of the trials. With dropout one
+    The weights of all trials are stacked, (trials, *shape), and one forward pass serves all; the sum of the losses has,
+    for each trial, just that trial's gradient. Every core takes a share of the trials. With dropout one
     core takes all, so that the same seed gives the same networks.
 
     Args:
@@ -100,12 +101,7 @@ def fit_stacked(
     keep_masks = mask_keeper(weights, {name: torch.stack([mask[name] for mask in masks]) for name in masks[0]})
     trainable = [weight for weight in weights.values() if weight.requires_grad]
     step_weights = OPTIMIZERS[optimizer](trainable, lr, weight_decay=weight_decay)
-    skeleton = copy.deepcopy(models[0]).to("meta").train()
-
-    def logits_of_one(weights, buffers, x):
-        return functional_call(skeleton, (weights, buffers), (x,))
-
-    logits_of_all = vmap(logits_of_one, randomness="different")
+    logits_of_all = stacked_forward(copy.deepcopy(models[0]).to("meta").train())
     loss_of_all = stacked_cross_entropy if loss is F.cross_entropy else vmap(loss, randomness="different")
     losses = []
     x, y, rows = stacked_batches(splits, seeds, steps, batch_size)
