@@ -19,7 +19,7 @@ begin(lesson=1)
 # %% [markdown]
 # This lesson's guest is VGG-16, in the form used for 32×32 images (CIFAR). `empty` builds it with shapes but without
 # memory for its weights, which is enough for counting. conv3_2 is the second
-# convolution of the third block. Below, what the first of them costs.
+# convolution of the third block. Printed below: what conv1_1 costs.
 
 # %% tags=["setup"]
 from dataclasses import replace
@@ -318,7 +318,7 @@ viz.curves(
 )
 
 # %% [markdown]
-# Lessons 13 and 14 make the steep line flat.
+# Lesson 13 makes the steep line less steep, lesson 14 flat.
 #
 # ## 4 · Play
 #
@@ -438,7 +438,8 @@ for scope in ("global", "layer"):
 # At one compression ratio, one way keeps more accuracy and the other saves more work: the ratio alone hides a price.
 #
 # **And the clock?** A network of linear layers with nine tenths of its weights at zero, against one with fewer units and
-# about as many MACs left. Five seeds, batches of 32 images; each speedup is the dense network's time over the other's.
+# about as many MACs left. Five seeds, batches of 32 images; each speedup is the dense network's time over the other's, and
+# *promised* is the theoretical one.
 
 # %%
 from course_lib.models import mlp

@@ -17,9 +17,9 @@ from course_lib.lesson import begin
 begin(lesson=2)
 
 # %% [markdown]
-# The next cell trains one network for each of five folds of the data, all five at once. Trial *k* starts from seed *k*
-# and is tested on fold *k*, so every image is tested exactly once. (`DATA = "mnist"` runs the whole lesson on MNIST, in
-# some minutes.)
+# The next cell trains one network (lesson 01's LeNet-300-100, for 64 pixels) for each of five folds of the data, all
+# five at once. Trial *k* starts from seed *k* and is tested on fold *k*, so every image is tested exactly once. They
+# are *dense*: nothing is pruned yet. (`DATA = "mnist"` runs the whole lesson on MNIST, in some minutes.)
 
 # %% tags=["setup"]
 from course_lib.data import load
@@ -57,7 +57,7 @@ bet_retrained
 # ## 2 · The idea
 #
 # In 2015 the best image networks held 60 to 140 million weights. Song Han and colleagues wanted them on a phone, where
-# fetching one weight from main memory costs about 640 pJ, over a hundred times the multiplication it is fetched for.
+# fetching one weight from main memory costs over a hundred times the multiplication it is fetched for (lesson 01).
 # Fewer weights, less energy. But which?
 #
 # Their answer is the simplest there is. A weight's score is its size, and the lowest scores go:
@@ -110,7 +110,8 @@ before, after = evaluate(nets[0], folds[0].test), evaluate(net, folds[0].test)
 print(f"accuracy {before.accuracy:.1%} -> {after.accuracy:.1%} with half of the first layer gone")
 
 # %% [markdown]
-# `course_lib` does the same for a whole network. Its masks are dictionaries keyed by parameter name. The same answer?
+# `course_lib` does the same for a whole network. Its masks are dictionaries keyed by parameter name (`1.weight`: of the
+# network's module 1, its first linear layer). The same answer?
 
 # %%
 from course_lib.pruning import apply_masks_, magnitude_scores, masks_from_scores, sparsity_of
@@ -149,8 +150,9 @@ for scope in ("global", "layer"):
     print(f"{scope:6} sparsity of each layer: {per_layer}")
 
 # %% [markdown]
-# **Granularity.** Weights may go one by one, or in groups that a computer can skip: rows of a kernel (*vector*), whole
-# kernels, whole filters. A group's score is the mean of its weights' scores. Below: which weights of a convolution stay.
+# **Granularity.** Weights may go one by one, or in groups that a computer can skip. A *filter* is all that makes one output
+# channel, a *kernel* what it takes from one input channel, a *vector* a row of that. A group's score is the mean of its
+# weights' scores. Below: which weights of a convolution stay.
 
 # %%
 from course_lib.models import small_cnn
@@ -191,7 +193,7 @@ print(f"retrained: {evaluate(net, folds[0].test).accuracy:.1%}")
 #
 # Drag the threshold on the histogram: it is your network, `nets[0]`. Watch three things.
 # 1. Which pixels lose their weights first? (Hint: what is at the left and right edge of every digit?) The paper's figure
-#    4 shows the same on MNIST. It takes the small L2 penalty these networks were trained with (every weight is pulled
+#    4 shows the same on MNIST. It takes the *weight decay* these networks were trained with (every weight is pulled
 #    towards zero a little): a weight that nothing asks for shrinks away. With `decay=0` in `trained(...)` it would stay where it started.
 # 2. Where is the knee, the place where accuracy begins to fall?
 # 3. Switch the scope at a sparsity of 0.9: which layer pays?

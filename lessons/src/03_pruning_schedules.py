@@ -62,7 +62,8 @@ bet_line
 # $$s_t = s_f + (s_i - s_f)\left(1 - \frac{t - t_0}{n\,\Delta t}\right)^3, \qquad t \in \{t_0,\; t_0 + \Delta t,\; \ldots,\; t_0 + n\,\Delta t\}$$
 #
 # from the initial sparsity $s_i$ at step $t_0$ to the final one $s_f$, with a new mask every $\Delta t$ steps. Early, when
-# many weights are redundant, many go; later, fewer and fewer. Here are three ways to the same end:
+# many weights are redundant, many go; later, fewer and fewer. Here are three ways to the same end (*one-shot* is lesson
+# 02's one cut, *iterative* its rounds):
 
 # %%
 from course_lib import viz
@@ -280,9 +281,10 @@ straight = along(exponent=1)
 print(f"straight line: {summarise(straight):%}, cubic: {summarise(results[0.98]['gradual']):%}")
 
 # %% [markdown]
-# **Paper says / measured here.** The cell fails if a claim does not hold. "Beats" is a gain of more than two standard
-# errors over paired trials; "hardly matters" is a mean difference of at most one point. Zhu & Gupta report that
-# large-sparse wins over small-dense with up to ten times fewer non-zeros, so that row averages 0.8 and 0.9.
+# **Paper says / measured here.** The cell fails if a judged claim does not hold; a row that is *reported* is shown and
+# not judged. "Beats" is a gain of more than two standard errors over paired trials; "hardly matters" is a mean
+# difference of at most one point. Zhu & Gupta report that large-sparse wins over small-dense with up to ten times fewer
+# non-zeros, so that row averages 0.8 and 0.9.
 
 # %%
 from course_lib.evidence import Claim, evidence
@@ -350,13 +352,13 @@ print(f"until step 210, as above:      {summarise(results[0.98]['gradual']):%}")
 
 # %% [markdown]
 # Done too early, the cuts are deep before the network has adapted. Cutting up to the last step leaves none to heal, but
-# the last cuts of the cube are tiny, so that does little harm. On large
-# networks Zhu and Gupta advise to cut while the learning rate is still high.
+# the last cuts of the cube are tiny: read above whether that hurts here. On large networks Zhu and Gupta advise to cut
+# while the learning rate is still high.
 #
 # ## 7 · In practice
 #
 # `torch.nn.utils.prune` keeps the dense weight (`weight_orig`) and a mask. It knows no schedule; a loop brings it. Each
-# call prunes *what is left*, so a target must become a share of the survivors (exercise 2):
+# call prunes *what is left*, so a target must become a share of the survivors:
 
 # %%
 from torch.nn.utils import prune

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 04 · Optimal Brain Damage: what does a weight's removal cost?
 #
-# *A weight is worth what the loss gains when it goes. Its second derivative tells, and one backward pass gives it for
-# every weight at once.*
+# *A weight is worth as much as the loss rises when it goes. Its second derivative tells, and one backward pass gives it
+# for every weight at once.*
 #
 # **40 minutes.** You need: lesson 02; what a derivative is.
 #
 # At the end you can
 # - compute second derivatives layer by layer, and say where they are exact and where only estimates;
 # - predict what a removal costs, and see how far the prediction carries;
-# - remove a weight and let all others make up for it (Optimal Brain Surgeon).
+# - remove a weight and let all others make up for it (Optimal Brain Surgeon, optional).
 
 # %% tags=["setup"]
 from course_lib.lesson import begin
@@ -71,6 +71,9 @@ bet_surgery
 # and what is left is its **saliency**
 #
 # $$s_k = \tfrac12\, h_{kk}\, w_k^2.$$
+#
+# No rescaling fools it: where lesson 02 made weights ten times as large and the function stayed the same, $h_{kk}$ became a
+# hundredth, and $s_k$ did not change.
 #
 # A picture for one weight: the loss as it moves, and the parabola that $h$ draws through the trained place.
 
@@ -237,8 +240,8 @@ weight_on_its_curve(net, x[:300], y[:300], diagonal_hessian(net, x[:300], y[:300
 # ## 5 · Evidence
 #
 # **Without retraining.** Four orders of removal on the paper's network: random, magnitude, and saliency with *h* from the
-# recursion or from Gauss–Newton. The axis is the paper's: the training error in decibels, here above the whole network's
-# (+3 dB is twice the error).
+# recursion or from Gauss–Newton. The fraction removed is the sparsity; the other axis is the paper's: the training error in
+# decibels, here above the whole network's (+3 dB is twice the error).
 
 # %%
 from course_lib.experiments.optimal_brain_damage import (
@@ -317,7 +320,8 @@ viz.curves(
 # ### Optional: Optimal Brain Surgeon
 #
 # Babak Hassibi and David Stork (1992) kept the cross terms. If weight *q* must go, which change of *all* weights raises
-# the loss least? With the full inverse Hessian the answer is one line:
+# the loss least? With the full inverse Hessian the answer is one line. (If you skip this part, run its cells all the same:
+# the table below shows both methods.)
 #
 # $$L_q = \frac{w_q^2}{2\,[H^{-1}]_{qq}} \qquad \delta w = -\frac{w_q}{[H^{-1}]_{qq}}\, H^{-1} e_q$$
 #
@@ -342,9 +346,9 @@ for method in ("magnitude", "saliency", "surgeon"):
     print(f"{method:10} {sum(cut)} of {len(cut)} networks still compute XOR without one weight")
 
 # %% [markdown]
-# The MONK's problems are three small rules about robots (the third is learnt from 5 % wrong labels). How many weights can
-# go, one by one and without retraining, until the network answers worse than the whole one on the examples it learnt from? (Weight decay was
-# chosen on examples held back.)
+# The MONK's problems are three small rules about robots (the third is learned from 5 % wrong labels). How many weights
+# can go, one by one and without retraining, until the network answers worse than the whole one on the examples it
+# learned from? (Weight decay was chosen on examples held back.)
 
 # %%
 from course_lib.data import monks
@@ -440,9 +444,10 @@ for name in prunable(nets[0]):
     print(f"{name:10} {tuple(one[name].shape)!s:16} sees {seen:6.1%} of the curvature")
 
 # %% [markdown]
-# It is nearly right in the last layer and misses most of it in the first kernels: their weights look too cheap beside the
-# others. (We also tried gains that start at 2 in place of torch's random ones. That trains better, and there the recursion
-# *lost* to magnitude, while Gauss–Newton still won.)
+# It is nearly right in the last layer and misses most of it in the first kernels: their weights look too cheap beside
+# the others. (The layers of one number a channel are *gains*, learned factors behind the pooling. We also tried gains
+# that start at 2 in place of torch's random ones. That trains better, and there the recursion *lost* to magnitude,
+# while Gauss–Newton still won.)
 #
 # **Untrained networks break the assumptions.** Early in training gradients are large and some curvatures negative:
 

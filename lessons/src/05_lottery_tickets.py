@@ -174,7 +174,7 @@ print("find_tickets: the same masks")
 # ## 4 · Play
 #
 # Now in earnest: fifteen rounds of five trials at once, measured every five steps. The second half goes on from the
-# first.
+# first. The numbers printed are *densities*, the share of the weights that is left: 1 − sparsity.
 
 # %% tags=["setup"]
 from course_lib.pruning.lottery import find_tickets
@@ -213,7 +213,7 @@ ticket_ladder(ladder, reinit, image=folds[0].input_shape[1:])
 # %% [markdown]
 # ## 5 · Evidence
 #
-# **Who learns earlier?** The paper's measure is the iteration of the smallest validation loss. On the digits that loss
+# **Who learns earlier?** The paper's measure is the step (its *iteration*) of the smallest validation loss. Here that loss
 # still creeps down when training ends, so its minimum says little. We measure instead how many steps the validation loss
 # takes to fall to 0.5 (or, where it never does, count all 250, which flatters the slow). We chose the level on validation
 # curves of an earlier run, as one that nearly every network reaches; the table shows two other levels too.
@@ -274,9 +274,9 @@ for name, curves in rows.items():
     print(f"{density[15]:.1%} left, {name}: {summarise(accuracy(curves)):%}")
 
 # %% [markdown]
-# **Paper says / measured here.** The cell fails if a claim does not hold. Differences are paired by trial; "earlier",
-# "later" and "beats" are more than two standard errors. The paper's column is Frankle & Carbin 2019, for the same
-# network on MNIST, with 50,000 iterations a round.
+# **Paper says / measured here.** The cell fails if a judged claim does not hold. Differences are paired by trial;
+# "earlier", "later" and "beats" are more than two standard errors. The paper's column is Frankle & Carbin 2019, for the
+# same network on MNIST, with 50,000 steps a round.
 
 # %%
 from course_lib.evidence import Claim, evidence
@@ -341,7 +341,7 @@ bet_untrained.reveal(round(100 * head.mean, 1), "Choosing which weights to zero 
 # reinitialised networks. Frankle and colleagues later saw why: train *twice from one start*, with other orders of the examples. If the
 # two ends lie in different valleys, the error rises on the straight line between them; then the noise of training, not
 # the start, decides where it goes, and a mask from one run is no use to the next. Large networks become stable only some
-# steps into training. **Late rewinding** goes back there instead of to step 0; for a Resnet-18, iteration 500 was late
+# steps into training. **Late rewinding** goes back there instead of to step 0; for a Resnet-18, step 500 was late
 # enough. Is our ticket stable at step 0?
 
 # %%
@@ -356,8 +356,8 @@ for name, wall in walls.items():
     print(f"{density[15]:.1%} left, {name}: the error rises by {summarise(wall):points} on the way")
 
 # %% [markdown]
-# Yes: a rise below two points counts as stable, and ours is. So late rewinding has nothing to mend here; `find_tickets`
-# takes it as `start=`:
+# Yes: a rise below two points counts as stable, and ours is. (So is its reinitialised twin: being stable does not make a
+# ticket.) Late rewinding has nothing to mend here; `find_tickets` takes it as `start=`:
 
 # %%
 from course_lib.pruning.lottery import keep_all
@@ -389,7 +389,7 @@ assert all(torch.equal(m, theirs[f"{name}_mask"].bool()) for name, m in ladder[1
 print("the same masks as our round 1, and first values behind them")
 
 # %% [markdown]
-# Frankle's library OpenLTH runs such experiments on larger networks. At work, one prunes and fine-tunes (lesson 03); tickets
+# Frankle's library OpenLTH runs such experiments on larger networks. At work, one prunes and retrains (lesson 03); tickets
 # are a tool for *understanding*. Lesson 06 tries to have the mask without the training.
 #
 # ## 8 · Quiz

@@ -38,7 +38,7 @@ print(f"{len(sizes)} layers, {total:,} weights; one weight a layer would be a co
 # %% [markdown]
 # ## 1 · Predict
 #
-# *Compression* is weights before / weights left: 10 leaves one weight in ten.
+# *Compression*, or $\rho$, is lesson 01's ratio over the weights alone, weights before / weights left: 10 leaves one in ten.
 
 # %%
 from course_lib.checking import predict
@@ -140,9 +140,10 @@ viz.curves(
 )
 
 # %% [markdown]
-# **SNIP** asks how strongly the loss $L$ feels a weight: $|w \cdot \partial L / \partial w|$, divided by the sum over all
-# weights. **GraSP** asks how much of the gradient's length would go with it: $w \cdot Hg$, with $H$ the second
-# derivatives. It needs no $H$: the slope of $g^\top g_{\text{fixed}}$ is $Hg$.
+# **SNIP** asks how strongly the loss $L$ feels a weight: $|w \cdot \partial L / \partial w|$ (lesson 02's *gradient ×
+# weight*), divided by the sum over all weights. **GraSP** asks how much of the gradient's length would go with it:
+# $w \cdot Hg$, with $H$ the second derivatives. It needs no $H$: the slope of $g^\top g_{\text{fixed}}$ is $Hg$. (Its
+# authors divide the logits by 200 first: a *temperature*, of which lesson 12 says more.)
 
 # %%
 from torch.nn.functional import cross_entropy
@@ -171,8 +172,9 @@ for mine, library in ((my_snip, snip_scores), (my_grasp, grasp_scores)):
 print("the same scores")
 
 # %% [markdown]
-# **SynFlow's loop.** After iteration $k$ of $n$ the fraction $\rho^{-k/n}$ is left: each iteration takes the same
-# *share* of what is there. The authors take $n = 100$; twenty show that both versions agree.
+# **SynFlow's loop.** An *iteration* scores and cuts; unlike a round, it trains nothing. After iteration $k$ of $n$ the
+# fraction $\rho^{-k/n}$ is left: each one takes the same *share* of what is there. The authors take $n = 100$; twenty show
+# that both versions agree.
 
 # %%
 from course_lib.pruning import apply_masks_, masks_from_scores, synflow
@@ -393,8 +395,9 @@ bet_empty.reveal(round(10 ** summarise(reached["SNIP"]).mean), "The geometric me
 bet_shuffle.reveal(round(-100 * cost[1], 1), "At compression 10, paired over five folds.")
 
 # %% [markdown]
-# SNIP and GraSP are *not* alike here. They see smooth grey digits where the paper has photographs, and our network is
-# narrow; `course run 06 --data digits` takes the paper's full shapes (minutes), and prints the paper's values beside ours.
+# SNIP and GraSP are *not* alike here, perhaps because they see smooth grey digits where the paper has photographs, or
+# because our network is narrow: `course run 06 --data digits` takes the paper's full shapes (minutes), and prints the
+# paper's values beside ours.
 #
 # ## 6 · Where it fails
 #

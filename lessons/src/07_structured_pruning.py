@@ -59,7 +59,7 @@ bet_loss
 # zero like any other number. To be faster, the *tensors* must be smaller. The smallest piece that can be cut out of a
 # convolution and leave a convolution is a **filter**: all weights that make one output channel.
 #
-# But a channel has readers. Without filter $k$, every filter of the next layer loses its $k$-th slice. So a cut
+# But a channel has readers. Without filter $j$, every filter of the next layer loses its $j$-th slice. So a cut
 # at one place is a cut at two, and where all layers keep the share $d$ of their filters, about $d^2$ of the work is left:
 #
 # $$\underbrace{(d \cdot C_{\text{out}})}_{\text{filters}} \cdot \underbrace{(d \cdot C_{\text{in}})}_{\text{slices}} \cdot k^2 \cdot \text{positions} = d^2 \cdot \text{MACs}$$
@@ -82,8 +82,8 @@ viz.images(
 # %% [markdown]
 # ## 3 · Build it
 #
-# **Score.** A filter's score is the mean magnitude of its weights. The lowest go. The network: conv, ReLU, batch norm, conv,
-# ReLU, flatten, linear; its batch norm has statistics of its own, so that a forgotten one shows.
+# **Score.** A filter's score is the mean magnitude of its weights (lesson 02). The lowest go. The network: conv, ReLU,
+# batch norm, conv, ReLU, flatten, linear; its batch norm has statistics of its own, so that a forgotten one shows.
 
 # %%
 import copy
@@ -214,8 +214,8 @@ except CourseError as error:
 # %% [markdown]
 # ## 4 · Play
 #
-# Your first network: its 16 filters as columns, their slices in the second layer below them. Click a filter, or move the
-# ring with the arrow keys and press Enter.
+# Your first network: its 16 filters as columns, their slices in the second layer below them. (It calls them layer 0 and 3,
+# their places among the network's modules.) Click a filter, or move the ring with the arrow keys and press Enter.
 # 1. Remove one filter of the first layer. What vanishes in the second? Now a row of the second: what vanishes behind it?
 # 2. Take the weaker half of both. MACs, parameters and time: which falls most, which least, and why?
 # 3. The stronger half instead: what says the accuracy about the score?
@@ -229,7 +229,7 @@ filter_surgery(nets[0], folds[0].validation.x, folds[0].validation.y)
 # ## 5 · Evidence
 #
 # **What does structure cost?** Filters removed, or as many parameters' worth of single weights (magnitude, global), then the
-# same steps of retraining. Our layers are narrow, so we round to 4 filters, not 8.
+# same steps of retraining. Our layers are narrow, so we round to multiples of 4 filters, not of 8 (why at all: section 6).
 
 # %%
 from course_lib.experiments.structured_pruning import SHARES, compared, fresh, further, macs, smaller
@@ -283,7 +283,7 @@ print(f"whole {summarise(whole):%}, without the cheapest block, retrained {summa
 
 # %% [markdown]
 # **The clock.** A VGG-11 at half width, 3×32×32 images. Four versions take turns, so that a busy moment hits all of
-# them; a ratio is taken in every round, and we show its median and middle half.
+# them; a ratio is taken in every turn, and we show its median and middle half.
 
 # %%
 from course_lib.experiments.structured_pruning import ratios, side_by_side
@@ -309,9 +309,10 @@ for name, (middle, low, high) in clock.items():
 print(f"MACs after removal: {share:.2f} × the dense ones")
 
 # %% [markdown]
-# **Paper says / measured here.** The cell fails if a claim does not hold. "Lose more" is a paired difference whose mean, over
-# the shares 0.25 and 0.5, lies above zero; "comes near" is within two points; retraining and too few steps must show beyond
-# two standard errors. The clock is reported and not judged: a busy machine must not turn a lesson red.
+# **Paper says / measured here.** The cell fails if a judged claim does not hold. "Lose more" is a paired difference
+# whose mean, over the shares 0.25 and 0.5, lies above zero; "comes near" is within two points; retraining and too few
+# steps must show beyond two standard errors. The clock is reported and not judged: a busy machine must not turn a
+# lesson red.
 
 # %%
 from course_lib.evidence import Claim, evidence
@@ -385,8 +386,9 @@ left = macs(small[0], folds[0].input_shape) / macs(nets[0], folds[0].input_shape
 print(f"one digit: {left:.2f} × the MACs, {middle:.2f} × the time (middle half {low:.2f} to {high:.2f})")
 
 # %% [markdown]
-# **And the accuracy?** Structure is a coarse knife, so at equal size it loses more (see the table). A fresh start
-# with all the steps comes near: much of the value is in the *shape*. What you inherit with the weights is time.
+# **And the accuracy?** Structure is a coarse knife: at equal size it loses more, as long as cuts are moderate (see the
+# table; at 0.75 of the filters the order may turn). A fresh start with all the steps comes near: much of the value is
+# in the *shape*. What you inherit with the weights is time.
 #
 # ## 7 · In practice
 #

@@ -115,8 +115,8 @@ print("the same grids as course_lib's")
 
 # %% [markdown]
 # **Which range?** Covering everything, *min–max*, is not always best: a far value makes all steps coarse. Covering less
-# clips it. Four ways to choose: a *moving average* of the batches' ranges; a *percentile*; the share with the least *mean
-# square* error; and the one that keeps most information, below.
+# clips it. Four other ways to choose: a *moving average* of the batches' ranges; a *percentile*; the share with the
+# least *mean square* error; and the one that keeps most information, below.
 
 # %%
 def my_moving_average(batches, momentum=0.9):
@@ -260,7 +260,7 @@ wasted = summarise([decibels(h, 8) - decibels(h, 8, symmetric=True) for h in rel
 print(f"largest error: {largest:.4f} steps; affine beats symmetric after a ReLU by {wasted:.2f} dB")
 
 # %% [markdown]
-# **Accuracy.** Weights only, without any training afterwards:
+# **Accuracy.** Weights only, without any training afterwards (*post-training quantization*):
 
 # %%
 from course_lib.evidence import paired_difference
@@ -281,7 +281,7 @@ viz.curves(
 )
 
 # %% [markdown]
-# **Activations** need ranges from data: 240 training images, no labels. First with clean images, then with *one* of the
+# **Activations** need ranges from data (*calibration*): 240 training images, no labels. First with clean images, then with *one* of the
 # 240 made twenty times as bright, as a broken camera might.
 
 # %%
@@ -301,12 +301,13 @@ for name, costs in activations.items():
 
 # %% [markdown]
 # On clean images all five agree. The broken one tells them apart: min–max believes it. It is 0.4 % of the values, so the
-# 99.9th percentile keeps part of it; the mean square chases its large errors. Entropy counts it, and lets it go.
+# 99.9th percentile keeps part of it; the mean square chases its large errors. The moving average dilutes it, and entropy
+# counts it and lets it go.
 #
-# **Channels that differ.** A small MobileNet: four blocks of a depthwise convolution (one kernel a channel) and a 1×1
-# convolution. We multiply what enters each depthwise channel by a random factor from 0.1 to 10, in the batch norm before
-# it, and divide that channel's kernel by the same. ReLU lets positive factors through, so the float network computes the
-# same. Then batch norm is folded into the convolutions.
+# **Channels that differ.** A small MobileNet (lesson 15): four blocks of a depthwise convolution (one kernel a channel)
+# and a 1×1 convolution. We multiply what enters each depthwise channel by a random factor from 0.1 to 10, in the batch
+# norm before it, and divide that channel's kernel by the same. ReLU lets positive factors through, so the float network
+# computes the same. Then batch norm is folded into the convolutions (lesson 09).
 
 # %%
 from course_lib.experiments.uniform_quantization import (

@@ -58,7 +58,7 @@ bet_differ
 #
 # In lesson 08 we quantized and came straight back: *fake* quantization. That saves bytes, but the arithmetic was still
 # float. In 2018 Benoit Jacob and colleagues at Google wanted networks to run on phones by integer arithmetic alone. Take
-# their grid, $r = S\,(q - Z)$, for input, weight and output, and put it into one output of a layer:
+# lesson 08's grid, in their letters $r = S\,(q - Z)$, for input, weight and output, and put it into one output of a layer:
 #
 # $$q_3 = Z_3 + M \sum_{k=1}^{K} (q_1 - Z_1)(q_2 - Z_2), \qquad M = \frac{S_1 S_2}{S_3}.$$
 #
@@ -97,8 +97,8 @@ for K in (1, 9, 128, 144, 1024):
     print(f"K = {K:5}: the worst sum is {worst:12,}, and needs {worst.bit_length() + 1} bits")
 
 # %% [markdown]
-# Hence accumulators of 32 bits, room for any usual layer. **The multiplier** goes into 31 bits: halve or
-# double until the fraction lies in 0.5 … 1, and keep as many binary digits as fit.
+# Hence *accumulators*, registers that sums grow in, of 32 bits: room for any usual layer. **The multiplier** goes into
+# 31 bits: halve or double until the fraction lies in 0.5 … 1, and keep as many binary digits as fit.
 
 # %%
 from course_lib.quantization.fixed_point import fixed_point
@@ -209,9 +209,9 @@ def my_conv(codes, layer, grid, out):  # a 3×3 kernel, padding 1
 
 
 # %% [markdown]
-# The rest needs no product. *Max pooling* keeps the largest code; *flatten* moves codes; a *ReLU* costs nothing, because
-# its output grid begins at 0 and saturation cuts the rest. A *mean of four* is a rounding shift by two. A *residual add*
-# brings two grids onto a third, with two whole multipliers and one shift:
+# The rest needs no product. *Max pooling* keeps the largest code; *flatten* moves codes; a *ReLU* costs nothing,
+# because its output grid begins at 0 and *saturation*, the clamp, cuts the rest. A *mean of four* is a rounding shift
+# by two. A *residual add* brings two grids onto a third, with two whole multipliers and one shift:
 
 # %%
 def my_mean(codes):  # 2×2 average pooling
@@ -455,7 +455,7 @@ quiz()
 # ## 9 · Next
 #
 # The **exercises** let you write the multiplier, the rounding shift, the product with zero points, and the folding. Then
-# **lesson 10** trains a network on its grid, for when 8 bits become 4.
+# **lesson 10** trains a network on its grid, for when 8 bits become 2.
 #
 # - Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam, Kalenichenko 2018, *Quantization and Training of Neural Networks for
 #   Efficient Integer-Arithmetic-Only Inference*, CVPR.

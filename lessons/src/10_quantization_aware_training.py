@@ -4,7 +4,7 @@
 # *Round a trained network to 8 bits and nothing happens; to 2 bits, and much of it is lost. Let it feel the grid while it
 # can still move, and most comes back. The one obstacle: a staircase has no slope. So we pretend.*
 #
-# **35 minutes.** You need: lesson 08 (grids, scales, post-training quantization).
+# **35 minutes.** You need: lesson 08 (grids, scales, post-training quantization); lesson 09 helps (folding).
 #
 # At the end you can
 # - write fake quantization with a straight-through estimator as an autograd function;
@@ -123,7 +123,7 @@ print(f"three times the same; the gradient is stopped at {(seen[0][1] == 0).floa
 
 # %% [markdown]
 # **Ranges that follow.** A weight's grid covers the weights as they are now. Activations differ from batch to batch, so
-# their range is a moving average, which stands still once the network is used.
+# their range is lesson 08's moving average, which stands still once the network is used.
 
 # %%
 from course_lib.quantization.quantizers import ActivationQuantizer
@@ -159,7 +159,7 @@ print(f"slope of the scale: {scale.grad:.2f} = (0 − 0.3) + (1 − 0.8) + 3")
 
 # %% [markdown]
 # **Where they go.** A product is on the grid when both of its factors are: each layer's input and its weight. Biases, batch
-# norm and logits stay floats (lesson 09 shows why biases may).
+# norm and logits stay floats (in lesson 09 a bias has 32 bits, which loses next to nothing).
 
 
 # %%
@@ -360,7 +360,7 @@ bet_moved.reveal(100 * share["without"], "A slope of 0 gives an update of 0, at 
 # %% [markdown]
 # ## 6 · Where it fails
 #
-# **"Nothing learns" is about the weights.** Without the estimator accuracy may still rise: batch norm measures its statistics
+# **No weight moves, and yet accuracy may.** Without the estimator it can still rise: batch norm measures its statistics
 # anew on the rounded network, ranges follow, and the last biases have a true slope. Do not credit the estimator with that.
 
 # %%

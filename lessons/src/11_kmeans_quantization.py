@@ -4,7 +4,7 @@
 # *Prune, let the weights that are left share a handful of values, write them in Huffman's code: the whole network fits into
 # a file some thirty times smaller, with every byte counted, and predicts as well as before.*
 #
-# **40 minutes.** You need: lesson 02 (pruning); lesson 03 helps.
+# **40 minutes.** You need: lesson 02 (pruning); lessons 03 and 08 help.
 #
 # At the end you can
 # - cluster weights by k-means in one dimension, and train a codebook by summed gradients;
@@ -128,7 +128,7 @@ for start in ("linear", "density", "random"):
 
 # %% [markdown]
 # **Train the codebook.** If value $c_j$ moves, all weights with code $j$ move along, so their gradients add up:
-# $\partial E / \partial c_j = \sum_{i: I_i = j} \partial E / \partial w_i$. Does autograd agree?
+# $\partial L / \partial c_j = \sum_{i: I_i = j} \partial L / \partial w_i$, with $L$ the loss. Does autograd agree?
 
 # %%
 from torch.func import functional_call

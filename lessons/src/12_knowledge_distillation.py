@@ -52,7 +52,7 @@ bet_three
 # %% [markdown]
 # ## 2 · The idea
 #
-# In 2015 Geoffrey Hinton, Oriol Vinyals and Jeff Dean put what large networks and ensembles had learnt into small ones: not
+# In 2015 Geoffrey Hinton, Oriol Vinyals and Jeff Dean put what large networks and ensembles had learned into small ones: not
 # their weights, but their answers. A label says "2". A teacher says "2; perhaps a 3; surely no 0".
 #
 # At the end of training these hints are tiny. So divide the logits $z$ by a **temperature** $T$ before the softmax:
@@ -60,8 +60,9 @@ bet_three
 # $$q_i = \frac{e^{z_i/T}}{\sum_j e^{z_j/T}}, \qquad L = \alpha\, T^2\, \mathrm{KL}(q^{\text{teacher}} \,\|\, q^{\text{student}})
 #   + (1-\alpha)\,\mathrm{CE}(\text{label}).$$
 #
-# The teacher's $q$ are **soft targets**. The student is trained at the same $T$, and used at $T = 1$. Distillation has
-# since become a family; this lesson is the top left corner of it.
+# $\mathrm{KL}(p \,\|\, q) = \sum_i p_i \log (p_i / q_i)$ says how far $q$ is from $p$. The teacher's $q$ are **soft
+# targets**. The student is trained at the same $T$, and used at $T = 1$. Distillation has since become a family; this
+# lesson takes the two branches in orange.
 
 # %%
 from course_lib.viz import BLUE, GREY, ORANGE, Picture, new_figure
@@ -140,7 +141,8 @@ for T in (1.0, 4.0, 20.0, 100.0):
     print(f"T = {T:5g}: gradient {slope.norm():.4f}, {off:.0%} away from matching logits")
 
 # %% [markdown]
-# **A student.** `distill` asks the teacher once, then trains. No label is used here, not one:
+# **A student.** `distill` asks the teacher once about each image of the *transfer set*, then trains on the answers. No
+# label is used here, not one:
 
 # %%
 from course_lib.data import Split
@@ -238,7 +240,8 @@ viz.curves(
 )  # fmt: skip
 
 # %% [markdown]
-# **Temperature and size.** All images, students of 8, 30 and 100 units:
+# **Temperature and size.** The hotter, the more a student must match *all* logits (see above). Has a small one room for
+# that? All images, students of 8, 30 and 100 units:
 
 # %%
 everything = [data.train for data in folds]
@@ -359,7 +362,7 @@ bet_three.reveal(round(100 * hot.mean), "At T = 20, before any correction of its
 # ## 6 · Where it fails
 #
 # **Where labels are plenty.** Look at the right end of the curves, and at "all images" in the table: true labels do as
-# well. Our teacher is hardly better than a student that has all labels; the paper's made half its student's errors. And with
+# well, or better. Our teacher is hardly better than a student that has all labels; the paper's made half its student's errors. And with
 # all images, even the teacher's likeliest digit alone is enough:
 
 # %%
@@ -384,8 +387,8 @@ print(f"its student          {summarise(humble):%}, {own:points} on the 50 label
 # Few labels and many images without: on small data that is where distillation can still gain. Read the spread before you
 # count on it: a teacher that knows little has little to hand on, and in some folds its student gains nothing.
 #
-# **A student learns its teacher's faults too.** "Most 3s" hides a wide spread from fold to fold. And the bias needs validation
-# images of the missing digit: without any, nobody can tell how far to raise it.
+# **"Most 3s" hides a wide spread** from fold to fold. And the bias needs validation images of the missing digit: without
+# any, nobody can tell how far to raise it.
 #
 # ## 7 · In practice
 #

@@ -179,9 +179,9 @@ for k in range(1, 13):
 print("1 to 12 segments: identical gradients")
 
 # %% [markdown]
-# **The best schedule.** Why run again only once? With $s$ slots for states, go $m$ steps forward without a graph, keep the state
-# there, go back through the second part with $s - 1$ slots, then through the first with all $s$ again. Trying every $m$ gives a
-# dynamic programme for the fewest steps:
+# **The best schedule.** Why run again only once? A *step* is now one layer of the chain. With $s$ slots for states, go
+# $m$ steps forward without a graph, keep the state there, go back through the second part with $s - 1$ slots, then
+# through the first with all $s$ again. Trying every $m$ gives a dynamic programme for the fewest steps:
 #
 # $$T(n, s) = \min_{0 < m < n} \; m + T(n - m, s - 1) + T(m, s), \qquad T(1, s) = 0, \quad T(n, 1) = \tfrac{n(n-1)}{2}$$
 #
@@ -310,7 +310,7 @@ for name, row in peaks.items():
 # With $c$ activations inside a layer the memory is $k + c\,n/k$, and its minimum moves to $\sqrt{c\,n}$: "√n" is a rule for $c = 1$.
 #
 # **Time over segments.** A wider chain, so that arithmetic and not bookkeeping fills the time. Plain steps and the
-# others take turns, and each ratio is paired with the plain step of its round. A backward pass costs about two forward
+# others take turns, and each ratio is paired with the plain step of its turn. A backward pass costs about two forward
 # passes, so one forward pass more should add about a third.
 
 # %%
@@ -371,8 +371,8 @@ for name, run in {"ours": checkpoint, "torch": torchs}.items():
 print("updates of the running averages in one step:", updates)
 
 # %% [markdown]
-# **Paper says / measured here.** The cell fails if a claim does not hold. "Near √n" is within one; "as the root" is at most
-# 2.2 times the memory for four times the depth. Times are only reported. The paper is Chen 2016.
+# **Paper says / measured here.** The cell fails if a judged claim does not hold. "Near √n" is within one; "as the root"
+# is at most 2.2 times the memory for four times the depth. Times are only reported. The paper is Chen 2016.
 
 # %%
 four_times = {

@@ -8,7 +8,7 @@
 #
 # At the end you can
 # - accumulate the gradient of a big batch, exact for equal, unequal and padded micro-batches;
-# - put clearing, clipping, stepping and the schedule where they belong, and keep the last window;
+# - put clearing, clipping, stepping and the learning-rate schedule where they belong, and keep the last window;
 # - say what accumulation cannot repair (batch norm), and what the wrong division does to a training.
 
 # %% tags=["setup"]
@@ -17,8 +17,8 @@ from course_lib.lesson import begin
 begin(lesson=14)
 
 # %% [markdown]
-# The task is a tiny language: read a number in digits, write it in words. Only the words have labels that count; the
-# others are −100. Answers differ in length, and that will matter.
+# The task is a tiny language: read a number in digits, write it in words. Each digit and each word is a *token*. Only the
+# words have labels that count; the others are −100. Answers differ in length, and that will matter.
 
 # %% tags=["setup"]
 from course_lib.experiments.gradient_accumulation import VOCABULARY, number_sequences, number_speller
@@ -155,7 +155,7 @@ print(f"a word weighs {shares.min():.2f} to {shares.max():.2f} times its fair sh
 
 # %% [markdown]
 # **The window's other duties**, each in its place. Clear *before* the window; clip when the gradient is complete; step;
-# then the schedule, once a *step*, not once a micro-batch.
+# then the learning-rate schedule, once a *step*, not once a micro-batch.
 
 # %%
 from torch.nn.utils import clip_grad_norm_

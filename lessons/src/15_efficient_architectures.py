@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 15 · Efficient architectures: small by design
 #
-# *All lessons so far made a finished network smaller. These networks are born small: their blocks do with a fraction of the
+# *Lessons 02 to 12 began with a large network. These networks are born small: their blocks do with a fraction of the
 # multiplications what a standard convolution does. Whether the clock agrees is another matter.*
 #
 # **35 minutes.** You need: lesson 01 (parameters, MACs, latency); lesson 07 helps.
@@ -286,7 +286,7 @@ viz.trade_off(
 
 # %% [markdown]
 # **The clock.** One layer of 128 channels, then MobileNet beside its standard twin. All take turns; a ratio is taken in
-# every round, and we show its median and middle half.
+# every turn, and we show its median and middle half.
 
 # %%
 from course_lib.experiments.structured_pruning import ratios, side_by_side
@@ -315,9 +315,9 @@ work["MobileNet"] = macs(mobile, image(160)) / macs(heavy, image(160))
 print(f"MobileNet  {work['MobileNet']:6.1%} of the MACs, time {said('MobileNet')}")
 
 # %% [markdown]
-# **Paper says / measured here.** The cell fails if a claim does not hold. Counted numbers must agree with the published ones
-# within half a percent (they are printed rounded); "about 50" is 45 to 55, "about 2" within 0.1; "comes near" is a mean loss of at
-# most two points. The clock is reported and not judged.
+# **Paper says / measured here.** The cell fails if a judged claim does not hold. Counted numbers must agree with the
+# published ones within half a percent (they are printed rounded); "about 50" is 45 to 55, "about 2" within 0.1; "comes
+# near" is a mean loss of at most two points. The clock is reported and not judged.
 
 # %%
 from course_lib.evidence import Claim, evidence

@@ -39,9 +39,10 @@ bet_places
 # %% [markdown]
 # ## 2 · The idea
 #
-# In 2017 Ashish Vaswani and colleagues built a translator out of attention alone. Each token asks a *query* $q$, carries
-# a *key* $k$ to be found by, and a *value* $v$ to be read. Each answer is a mean of the values, weighted by how well their
-# keys fit:
+# In 2017 Ashish Vaswani and colleagues built a translator out of attention alone. Each token asks a *query* $q$,
+# carries a *key* $k$ to be found by, and a *value* $v$ to be read. (A *token* is a piece of text, here a digit; a
+# *head* is one such look-up, and a layer holds several.) Each answer is a mean of the values, weighted by how well
+# their keys fit:
 #
 # $$\mathrm{attention}(Q, K, V) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt d}\right) V$$
 #
@@ -314,7 +315,7 @@ figure
 
 # %% [markdown]
 # **And the clock?** Tiles do as much arithmetic as exact attention (small tiles may still be faster: they fit into the
-# processor's cache); a window and the right brackets do less. Clocks are only reported: your machine may be busy.
+# processor's own fast memory); a window and the right brackets do less. Clocks are only reported: your machine may be busy.
 
 # %%
 from course_lib.measure import latency
@@ -374,8 +375,9 @@ in_int8 = [
 print(f"tokens identical with the cache: {sum(same)} of {len(same)} seeds; in int8: {summarise(in_int8):%}")
 
 # %% [markdown]
-# **Measured here.** The cell fails if a claim does not hold. "To rounding" means: at most twice exact attention's own error.
-# "Linear" means at most 2.1 times as much for twice the tokens. "Chance" means at most 0.2.
+# **Paper says / measured here.** The cell fails if a claim does not hold. The papers' figures are for machines and
+# models too large to stand beside ours, so their column is empty. "To rounding" means: at most twice exact attention's
+# own error. "Linear" means at most 2.1 times as much for twice the tokens. "Chance" means at most 0.2.
 
 # %%
 from course_lib.evidence import Claim, evidence

@@ -124,7 +124,7 @@ print("the budget says:", "; ".join(found.faults()))
 # `inspect` also takes convolutional networks, times them beside LeNet, and is what `check` and a class's grader use.
 #
 # **The attempts.** Three ways to shrink the given network: cut at random (the control), by magnitude, and Deep Compression,
-# which shares the values that magnitude left. Every cut is followed by as many steps.
+# which shares the values that magnitude left (lesson 11). Every cut is followed by as many steps.
 
 # %% tags=["setup"]
 from course_lib.experiments.capstone import (
@@ -201,7 +201,8 @@ from course_lib.experiments.capstone import plane_picture
 plane_picture(attempts, lenet, caption="Cut, cut and shared, or never large, on the same shifted digits.")
 
 # %% [markdown]
-# **Does a teacher help?** The narrowest network again, taught by LeNet's softened answers instead of labels alone:
+# **Does a teacher help?** The narrowest network again, taught by LeNet's softened answers (lesson 12) instead of labels
+# alone:
 
 # %%
 narrow = (4, 8)
@@ -212,8 +213,9 @@ help_ = paired_difference(by_teacher.accuracies, by_label.accuracies)
 print(f"{narrow}, on labels {by_label.accuracy:%}, by a teacher {by_teacher.accuracy:%}: {help_:points}")
 
 # %% [markdown]
-# **Measured.** The cell fails if a claim does not hold. Differences of accuracy are paired over the folds and judged by two
-# standard errors. "At no loss" is a mean loss of at most one point. No paper made this contest, so its column is empty.
+# **Paper says / measured here.** The cell fails if a judged claim does not hold. Differences of accuracy are paired
+# over the folds and judged by two standard errors. "At no loss" is a mean loss of at most one point. No paper made this
+# contest, so its column is empty.
 
 # %%
 from course_lib.evidence import Claim, evidence
@@ -243,13 +245,14 @@ smallest = min(made.n_bytes for made in every if good(made))
 bet_bytes.reveal(round(smallest), f"LeNet, which it replaces, takes {lenet.n_bytes:,.0f}.")
 
 # %% [markdown]
-# The winner is not the network that was cut most cleverly, but the one that was right for the task: a convolution uses each
-# weight at every place, and a shift is just that. Compression then takes another factor of five. *First the design, then
-# the bits.* A teacher brought nothing here: every image has its label, as at the right end of lesson 12's curves.
+# The winner is not the network that was cut most cleverly, but the one that was right for the task: a convolution uses
+# each weight at every place, and a shift is just that. Shared values then make its file several times smaller (see
+# section 7). *First the design, then the bits.* A teacher brought nothing here: every image has its label, as at the
+# right end of lesson 12's curves.
 #
 # ## 6 · Where it fails
 #
-# **Learnt by heart.** This network was trained on the test images themselves, in their place. A contest with a fixed test
+# **Learned by heart.** This network was trained on the test images themselves, in their place. A contest with a fixed test
 # set would crown it:
 
 # %%
@@ -283,7 +286,7 @@ for name, file in (("zeros", bomb), ("one bit changed", bytes(flipped)), ("a pic
 # measures a file, not its history. Where that matters, a teacher keeps images of their own (see `docs/teaching.md`).
 #
 # **Every point hangs on its training.** With more steps LeNet and its cuts rise, and so do the small ones: an unfinished
-# training is no argument against a method. `course run 17 --iterations 4000` draws the plane with as many for each.
+# training is no argument against a method. `course run 17 --iterations 4000` draws the plane with as many steps for each.
 #
 # **One number hides two.** The smallest file is not the quickest network, and `slowdown` was measured on *this* computer
 # at 64 images a time. Another machine, another batch, another frontier.

@@ -59,9 +59,9 @@ check(assign_and_update)
 #
 # *Easy · 8 minutes · 2 points*
 #
-# Fine-tuning moves the shared values $c_j$, not single weights. With $I$ the codes,
+# Training a codebook moves the shared values $c_j$, not single weights. With $I$ the codes and $L$ the loss,
 #
-# $$\frac{\partial E}{\partial c_j} = \sum_{i:\, I_i = j} \frac{\partial E}{\partial w_i}.$$
+# $$\frac{\partial L}{\partial c_j} = \sum_{i:\, I_i = j} \frac{\partial L}{\partial w_i}.$$
 #
 # Code −1 marks a pruned weight: it belongs to no shared value.
 
