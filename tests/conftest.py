@@ -8,10 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 torch.set_num_threads(1)
 REPOSITORY = Path(__file__).parents[1]
 os.environ["COURSE_HOME"] = tempfile.mkdtemp(prefix="small-nets-tests-")  # also for the kernels that run notebooks
+
+
+class FilesAndOneBrowser(LoadScopeScheduling):
+    """A worker takes a file of tests at a time, but all browser tests together: one JupyterLab, one browser."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        browser = "tests/browser/"
+        return browser if nodeid.startswith(browser) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadScopeScheduling:
+    """How tests are shared out among the workers."""
+    return FilesAndOneBrowser(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,14 +11,7 @@ import pytest
 from tests.browser.lab import BROWSERS, REPOSITORY, browser_path, copy_course, running_browser, running_lab
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all browser tests in one worker when tests run in parallel: one server, one browser."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser():
     """A headless Chromium."""
     path = browser_path()
@@ -29,7 +22,7 @@ def browser():
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory, browser):
     """A JupyterLab that serves a copy of the course (`browser` first: without one nothing need be started)."""
     folder = tmp_path_factory.mktemp("lab")
@@ -38,7 +31,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, browser):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def repaint_record():
     """A dictionary that is written as JSON at the end: notebook and widget -> median repaint; for the benchmarks."""
     record: dict[str, dict[str, float]] = {}
