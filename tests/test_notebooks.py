@@ -158,9 +158,8 @@ def test_headings_go_down_one_step_at_a_time(path: Path) -> None:
         assert after <= before + 1
 
 
-@each(EXERCISES)
-def test_untouched_exercises_run_and_are_not_attempted(path: Path) -> None:
-    """From top to bottom, in this process: a check says "not attempted", and nothing raises."""
+def statuses_of(path: Path) -> list[str]:
+    """Run a notebook from top to bottom in this process, and collect what its checks say."""
     space, said = {"__name__": "__main__"}, []
     for cell in read(path).cells:
         if cell.cell_type == "code":
@@ -169,8 +168,19 @@ def test_untouched_exercises_run_and_are_not_attempted(path: Path) -> None:
             exec(compile(ast.Module([*before, *([] if shown else [last])], []), path.name, "exec"), space)
             if shown:
                 said.append(eval(compile(ast.Expression(last.value), path.name, "eval"), space))
-    checked = [value.status for value in said if isinstance(value, Checked)]
-    assert checked == ["not attempted"] * len(rubric_of(int(path.name[:2])).EXERCISES)
+    return [value.status for value in said if isinstance(value, Checked)]
+
+
+@each(EXERCISES)
+def test_untouched_exercises_run_and_are_not_attempted(path: Path) -> None:
+    assert statuses_of(path) == ["not attempted"] * len(rubric_of(int(path.name[:2])).EXERCISES)
+
+
+@each(SOLUTIONS)
+def test_solutions_run_and_pass(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In an empty folder, where what they write does no harm."""
+    monkeypatch.chdir(tmp_path)
+    assert statuses_of(path) == ["passed"] * len(rubric_of(int(path.name[:2])).EXERCISES)
 
 
 @each(EXERCISES)
