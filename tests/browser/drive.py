@@ -78,7 +78,7 @@ def settle_bet(notebook: Notebook, widget: Locator) -> list[str]:
         handle.press("ArrowRight")
     for radio in shown(widget, ".sn-bet input[type=radio]")[:1]:
         radio.check()
-    widget.get_by_role("button", name="Commit").click()
+    widget.get_by_role("button", name="Lock it in").click()
     widget.locator(".sn-picture").wait_for(state="visible")
     said = widget.locator(".sn-said").inner_text()
     assert "You bet" in said and "Measured" in said, f"the bet is not answered: {said!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, Locator, Page, TimeoutError
+from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, TimeoutError
 
 from tests.browser.lab import PATIENCE, Lab
 
@@ -46,23 +46,51 @@ DRAWN = """() => {
 }"""
 
 
+OPEN = """async path => {
+  const panel = await window.jupyterapp.commands.execute("docmanager:open", {path: path});
+  await panel.context.ready;
+}"""
+
+CLOSE = """async () => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  await panel.sessionContext.shutdown();
+  panel.dispose();
+}"""
+
+
 class Notebook:
-    """A notebook in a page of its own.
+    """A notebook in a page of JupyterLab.
 
     Args:
-        page: the browser's page, already on the notebook's address.
+        page: the browser's page.
     """
 
     def __init__(self, page: Page) -> None:
         self.page, self.console = page, []
-        page.on("console", lambda message: self.console.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
+        page.on("console", self.hear)
+        page.on("pageerror", self.hear)
 
-    def open(self, address: str) -> Notebook:
-        """Go there and wait for the kernel."""
-        self.page.goto(address, timeout=MS)
+    def hear(self, said: ConsoleMessage | Error) -> None:
+        """Keep an error of the console, and one that nobody caught."""
+        if isinstance(said, Error):
+            self.console.append(f"uncaught: {said}")
+        elif said.type == "error":
+            self.console.append(said.text)
+
+    def open(self, lab: Lab, path: str) -> Notebook:
+        """Open the notebook, in JupyterLab if it is there already, and wait for the kernel."""
+        if self.page.url.startswith(lab.address):
+            self.page.evaluate(OPEN, path)
+        else:
+            self.page.goto(lab.page_address(path), timeout=MS)
         self.until(f"() => {{ const s = ({STATE})(); return s && s.cells > 0 && s.kernel === 'idle'; }}")
         return self
+
+    def close(self) -> None:
+        """End the kernel, so that kernels do not pile up, and leave JupyterLab empty for the next notebook."""
+        self.page.evaluate(CLOSE)
+        self.page.remove_listener("console", self.hear)
+        self.page.remove_listener("pageerror", self.hear)
 
     def until(self, condition: str, argument: object = None, timeout: float | None = None) -> None:
         """Wait until a JavaScript function returns something true; say what the page showed if it never does."""
@@ -120,19 +148,12 @@ class Notebook:
 
 @contextmanager
 def open_notebook(browser: Browser, lab: Lab, path: str):
-    """Open a notebook in a page of its own; its kernel is shut down at the end. Pages share the browser's cache."""
+    """Open a notebook and close it at the end. One page serves all of them, until something goes wrong in it."""
     context = browser.contexts[0] if browser.contexts else browser.new_context(viewport={"width": 1280, "height": 1100})
-    notebook = Notebook(context.new_page())
+    notebook = Notebook(context.pages[0] if context.pages else context.new_page())
     try:
-        yield notebook.open(lab.page_address(path))
-    finally:
-        shut_down(notebook)
+        yield notebook.open(lab, path)
+        notebook.close()
+    except BaseException:
         notebook.page.close()
-
-
-def shut_down(notebook: Notebook) -> None:
-    """End the notebook's kernel, so that kernels do not pile up."""
-    try:
-        notebook.page.evaluate("async () => { await window.jupyterapp.shell.currentWidget.sessionContext.shutdown(); }")
-    except Exception as error:  # a page that never opened has no kernel; the test says what went wrong
-        print(f"no kernel to shut down: {error}")
+        raise
