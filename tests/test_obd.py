@@ -218,6 +218,15 @@ def test_gauss_newton_is_the_hessian_of_networks_with_relus(loss, conv, pool):
     assert_equal(gauss_newton_diagonal(model, x, y, loss=loss), exact_diagonal(model, x, y, loss))
 
 
+@BOTH
+@pytest.mark.parametrize("at_once", [1, 2, 4, 5, 6])
+def test_gauss_newton_in_portions_of_the_examples(loss, at_once):
+    model = build(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8, 3))
+    x, y = examples((1, 4, 4), 3, loss, n=5)
+    whole = gauss_newton_diagonal(model, x, y, loss=loss)
+    assert_equal(gauss_newton_diagonal(model, x, y, loss=loss, at_once=at_once), whole)
+
+
 def test_gauss_newton_in_float32_and_on_sequences():
     model, (x, y) = (
         build(nn.Linear(3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(20, 3)),
@@ -422,6 +431,10 @@ X, Y = torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)
         (lambda: diagonal_hessian(nn.Linear(3, 2), X.long(), Y), "floating point"),
         (lambda: diagonal_hessian(nn.Sequential(nn.ReLU()), X, Y), "no parameters"),
         (lambda: gauss_newton_diagonal(nn.Sequential(nn.ReLU()), X, Y), "needs parameters"),
+        (lambda: gauss_newton_diagonal(nn.Linear(3, 2), X[:1], Y, at_once=1), "int64 labels"),
+        (lambda: gauss_newton_diagonal(nn.Linear(3, 2), X, Y[:1], at_once=1), "int64 labels"),
+        (lambda: gauss_newton_diagonal(nn.Linear(3, 2), X[:0], Y), "at least one example"),
+        (lambda: gauss_newton_diagonal(nn.Linear(3, 2), X, Y, at_once=0), "at_once"),
         (lambda: diagonal_hessian(nn.Sequential(nn.Linear(3, 2), nn.Dropout()), X, Y), "model.eval"),
         (lambda: diagonal_hessian(Chain(functional=True), torch.ones(2, 4), Y), "Chain is not a plain chain"),
         (

@@ -45,14 +45,19 @@ def run_chain(model: nn.Module, x: Tensor) -> list[Passed]:
 
     Lesson 04.
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point() or len(x) == 0:
-        raise CourseError("x must be a batch of at least one example, in floating point: x.float() makes it so.")
+    require_examples(x)
     layers = layers_of(model)
     if any(next(layer.children(), None) is not None for layer in layers):
         layers = executed_layers(model, x)
     for layer in layers:
         require_supported(layer)
     return run_layers(layers, x)
+
+
+def require_examples(x: Tensor) -> None:
+    """Refuse what no network can run on, or has no derivatives."""
+    if not isinstance(x, Tensor) or not x.is_floating_point() or len(x) == 0:
+        raise CourseError("x must be a batch of at least one example, in floating point: x.float() makes it so.")
 
 
 def run_layers(layers: list[nn.Module], x: Tensor) -> list[Passed]:

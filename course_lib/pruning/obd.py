@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.errors import CourseError, require_choice
+from course_lib.errors import CourseError, require_choice, require_positive
 from course_lib.pruning.curvature import (
     LOSSES,
     WEIGHTED,
@@ -20,6 +20,7 @@ from course_lib.pruning.curvature import (
     is_curved,
     loss_derivatives,
     loss_factors,
+    require_examples,
     run_chain,
     second_back,
     transposed,
@@ -120,12 +121,17 @@ def saliency(
     return {name: h[name] * weight.detach() ** 2 / 2 for name, weight in weights.items()}
 
 
-def gauss_newton_diagonal(model: nn.Module, x: Tensor, y: Tensor, *, loss: str = "cross_entropy") -> dict[str, Tensor]:
+def gauss_newton_diagonal(
+    model: nn.Module, x: Tensor, y: Tensor, *, loss: str = "cross_entropy", at_once: int = 128
+) -> dict[str, Tensor]:
     """The exact diagonal of JᵀHJ, J = ∂output/∂w and H the loss's Hessian by the outputs: one pass back per class.
 
     With H = Σ_c s_c s_cᵀ the diagonal is Σ_c (Jᵀs_c)², and Jᵀs_c is what one backward pass computes. In a network of
     ReLUs and poolings the outputs have no curvature of their own, and this is the Hessian's diagonal itself.
-    Arguments as in `diagonal_hessian`.
+
+    Args:
+        model, x, y, loss: as in `diagonal_hessian`.
+        at_once: examples at a time; it changes the memory needed, not the result.
 
     Returns:
         parameter name -> curvature, 0 or more, the parameter's shape; weights and biases.
@@ -140,17 +146,27 @@ def gauss_newton_diagonal(model: nn.Module, x: Tensor, y: Tensor, *, loss: str =
     Schraudolph 2002; Dangel et al. 2020 (BackPACK). Lesson 04.
     """
     require_choice("loss", loss, LOSSES)
+    require_positive("at_once", at_once)
+    require_examples(x)
+    found = {id(p): torch.zeros_like(p) for p in model.parameters()}
+    cuts = list(range(at_once, len(x), at_once))
+    for some, targets in zip(x.tensor_split(cuts), y.tensor_split(cuts), strict=True):
+        add_diagonal_(found, model, some, targets, loss, share=len(some) / len(x))
+    return in_order(model, found)
+
+
+def add_diagonal_(found: dict[int, Tensor], model: nn.Module, x: Tensor, y: Tensor, loss: str, *, share: float) -> None:
+    """Add `share` of the diagonal of these examples' mean loss."""
     chain = run_chain(model, x)
     learned = [passed for passed in chain if next(passed.layer.parameters(), None) is not None]
     require_no_sharing(learned)
     outputs = chain[-1].y
     patches = [input_patches(passed) for passed in learned]
-    found = {id(p): torch.zeros_like(p) for p in model.parameters()}
     for column in loss_factors(loss, outputs.detach(), y):
+        column = column * share**0.5  # squared below
         deltas = torch.autograd.grad(outputs, [passed.y for passed in learned], column, retain_graph=True)
         for passed, patch, delta in zip(learned, patches, deltas, strict=True):
             add_squares_(found, passed.layer, patch, delta)
-    return in_order(model, found)
 
 
 def require_no_sharing(learned: list[Passed]) -> None:
