@@ -15,12 +15,16 @@ from pathlib import Path
 import pytest
 
 import course_lib
+from course_lib.lesson import begin
 from course_lib.outline import OUTLINE, course_map
 from course_lib.rubrics.exercise import LESSON_STEMS
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = sorted((REPOSITORY / "course_lib").rglob("*.py"))
-PUBLIC_ROOMS = ["data", "models", "measure", "training", "pruning", "evidence", "viz", "checking", "lesson", "outline"]
+PUBLIC_ROOMS = [
+    "data", "models", "measure", "training", "pruning", "quantization", "distillation", "memory", "attention", "capstone",
+    "grading", "evidence", "viz", "checking", "lesson", "outline",
+]  # fmt: skip
 
 
 def test_import_contracts() -> None:
@@ -130,6 +134,20 @@ def test_map_is_current() -> None:
     """The picture in the README is drawn from the outline."""
     assert (REPOSITORY / "lessons" / "map.svg").read_text(encoding="utf-8") == course_map() + "\n"
     assert [entry.number for entry in OUTLINE] == list(range(18))
+
+
+def test_a_lesson_has_one_name() -> None:
+    """The map and the cards call a lesson what its title says before the colon; its exercises and the README agree."""
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for entry in OUTLINE:
+        stem, name = LESSON_STEMS[entry.number], f"{entry.number:02} · {entry.title}"
+        for folder in ("lessons", "solutions"):
+            path = REPOSITORY / folder / "src" / f"{stem}.py"
+            if path.exists():
+                title = path.read_text(encoding="utf-8").split("\n# # ")[1].split("\n")[0]
+                assert title.split(":")[0] == name
+        assert re.search(rf"\[{entry.number:02} {re.escape(entry.title)}(: [^\]]*)?\]\(lessons/{stem}", readme)
+        assert begin(lesson=entry.number).heading == f"Lesson {name}"
 
 
 def test_readme_names_every_lesson() -> None:

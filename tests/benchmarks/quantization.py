@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.models import lenet_300_100
@@ -22,7 +23,7 @@ from tests.benchmarks.side_by_side import Row, medians
 def run(repetitions: int = 15) -> Iterator[Row]:
     """All of lessons 08 to 10."""
     yield fake_quantization(repetitions)
-    yield training_step(repetitions)
+    yield from training_steps(repetitions)
     x = torch.randn(1_000_000)
     seconds = medians({"ours": lambda: mse(x, bits=4)}, repetitions=repetitions)
     yield Row("range of least squared error, 1 million values", 1e3 * seconds["ours"], "ms", 50.0, "the goal", goal=1.0)
@@ -48,28 +49,54 @@ def fake_quantization(repetitions: int) -> Row:
     return Row(what, 1e3 * seconds["ours"], "ms", 1e3 * seconds["torch"], "torch.fake_quantize", goal=0.65)
 
 
+def convolutions(inputs: int, widths: tuple[int, ...], side: int) -> nn.Sequential:
+    """A network of 3×3 convolutions, a pool after every second one, for images of side × side."""
+    layers: list[nn.Module] = []
+    for index, width in enumerate(widths):
+        layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if index % 2 else []
+        inputs = width
+    side //= 2 ** (len(widths) // 2)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * side * side, 10))
+
+
 def cnn() -> nn.Sequential:
     """A small network of convolutions for 1×28×28 images."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((1, 16), (16, 16), (16, 32), (32, 32)):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
-        layers += [nn.MaxPool2d(2)] if outputs == inputs else []
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 49, 10))
+    return convolutions(1, (16, 16, 32, 32), 28)
 
 
-def training_step(repetitions: int) -> Row:
-    """Forward and backward of a small convolutional network, batch 64."""
-    plain = cnn()
-    aware = prepare(plain)
-    x, y = torch.rand(64, 1, 28, 28), torch.randint(10, (64,))
+def training_steps(repetitions: int) -> Iterator[Row]:
+    """Forward and backward of two convolutional networks, beside the float step and beside torch.ao's."""
+    for what, model, shape in (
+        ("small CNN", cnn(), (64, 1, 28, 28)),
+        ("six wide convolutions", convolutions(3, (64, 64, 128, 128, 256, 256), 32), (32, 3, 32, 32)),
+    ):
+        x, y = torch.rand(shape), torch.randint(10, shape[:1])
+        models = {"ours": prepare(model), "float32": model}
+        if (peer := torch_aware(model, x)) is not None:
+            models["torch.ao"] = peer
 
-    def step(model: nn.Module) -> None:
-        model.zero_grad()
-        F.cross_entropy(model(x), y).backward()
+        def step(model: nn.Module, x: Tensor = x, y: Tensor = y) -> None:
+            model.zero_grad()
+            F.cross_entropy(model(x), y).backward()
 
-    seconds = medians({"ours": lambda: step(aware), "float": lambda: step(plain)}, repetitions=repetitions)
-    what = "a training step on the grid, small CNN"
-    return Row(what, 1e3 * seconds["ours"], "ms", 1e3 * seconds["float"], "float step", goal=1.1)
+        seconds = medians({name: partial(step, model) for name, model in models.items()}, repetitions=repetitions)
+        for name, goal in (("float32", 1.1), ("torch.ao", 0.85)):
+            if name in seconds:
+                row = f"a training step on the grid, {what}, against {name}"
+                yield Row(row, 1e3 * seconds["ours"], "ms", 1e3 * seconds[name], name, goal=goal)
+
+
+def torch_aware(model: nn.Module, batch: Tensor) -> nn.Module | None:
+    """The same through torch.ao's graph mode, while torch still has it."""
+    try:
+        from torch.ao.quantization import get_default_qat_qconfig_mapping
+        from torch.ao.quantization.quantize_fx import prepare_qat_fx
+    except ImportError:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return prepare_qat_fx(copy.deepcopy(model).train(), get_default_qat_qconfig_mapping("x86"), (batch,))
 
 
 def networks(repetitions: int) -> Iterator[Row]:
@@ -91,7 +118,7 @@ def networks(repetitions: int) -> Iterator[Row]:
             )
 
 
-def torch_int8(model: nn.Module, batch: torch.Tensor) -> nn.Module | None:
+def torch_int8(model: nn.Module, batch: Tensor) -> nn.Module | None:
     """The same through torch.ao's graph mode and fbgemm, while torch still has it."""
     try:
         from torch.ao.quantization import get_default_qconfig_mapping

@@ -16,8 +16,8 @@ THREADS = (1, 2)
 
 
 def run(repetitions: int = 3) -> Iterator[Row]:
-    """Five and ten seeds of each network; the goal is only to be faster."""
-    fit_trials([small_cnn(), small_cnn()], load("digits").train, steps=2)  # the first call imports half of torch.func
+    """Five and ten seeds of each network; the goal is to be 1.5 times as fast."""
+    fit_trials([small_cnn(), small_cnn()], load("digits").train, steps=2)
     for name in WORK:
         for n in (5, 10):
             yield compare(name, n, repetitions)
@@ -40,4 +40,4 @@ def compare(name: str, n: int, repetitions: int) -> Row:
     loops = {f"loop, {threads} threads": lambda threads=threads: one_by_one(threads) for threads in THREADS}
     seconds = medians({"ours": together, **loops}, repetitions=repetitions, warmup=0)
     best = min(loops, key=seconds.__getitem__)
-    return Row(f"{n} trials of {name}", seconds["ours"], "s", seconds[best], best, goal=1.0)
+    return Row(f"{n} trials of {name}", seconds["ours"], "s", seconds[best], best, goal=0.67)
