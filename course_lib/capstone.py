@@ -193,11 +193,11 @@ def fresh_images(seed: int) -> Split:
 
 
 @torch.no_grad()
-def slowdown(network: nn.Module, *, rounds: int = 60) -> float:
+def slowdown(network: nn.Module, *, turns: int = 60) -> float:
     """The time of a batch, in times LeNet-300-100's; both take turns, and the best turn of each counts."""
     rival, x = lenet_for_timing(), torch.zeros(BATCH, 1, 8, 8)
     best = {network: math.inf, rival: math.inf}
-    for _ in range(rounds):
+    for _ in range(turns):
         for model in best:
             start = perf_counter()
             model(x)

@@ -145,7 +145,7 @@ def monks(problem: int, seed: int = 0) -> tuple[Split, Split]:
 
     Args:
         problem: 1, 2 or 3.
-        seed: which 124, 169 or 122 of the 432 robots are learnt from (the published numbers, another draw).
+        seed: which 124, 169 or 122 of the 432 robots are learned from (the published numbers, another draw).
 
     Returns:
         the examples to learn from, and all 432 with their true labels; x (n, 17), one-hot, and labels (n,).

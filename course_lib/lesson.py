@@ -12,7 +12,7 @@ from course_lib.checking.answers import exercises_of
 from course_lib.checking.cards import Card
 from course_lib.checking.progress import store
 from course_lib.errors import CourseError
-from course_lib.outline import course_map, map_in_words, savings_table
+from course_lib.outline import course_map, map_in_words, savings_table, title_of
 from course_lib.rubrics.exercise import LESSON_STEMS
 
 
@@ -38,11 +38,6 @@ def begin(lesson: int, *, seed: int = 0) -> Card:
     torch.set_num_threads(1)
     current.set_lesson(lesson)
     return Card("hint", f"Lesson {lesson:02} · {title_of(lesson)}", (("", progress_line(lesson)),))
-
-
-def title_of(lesson: int) -> str:
-    """The lesson's title, from the name of its file."""
-    return LESSON_STEMS[lesson][3:].replace("_", " ").capitalize()
 
 
 def progress_line(lesson: int) -> str:

@@ -15,7 +15,7 @@ class Entry:
 
     Attributes:
         number: 0..17.
-        title: two or three words.
+        title: the title of the lesson, up to its colon.
         part: what it belongs to.
         saves: what the technique saves: memory, arithmetic, bytes on disk; "" for lessons without a technique.
         when: "training", "inference" or both.
@@ -41,12 +41,12 @@ OUTLINE = (
     Entry(3, "Pruning schedules", PRUNING, "bytes and arithmetic, at less loss", "inference"),
     Entry(4, "Optimal Brain Damage", PRUNING, "bytes and arithmetic, at less loss", "inference"),
     Entry(5, "Lottery tickets", PRUNING, "training steps, in hindsight", "training", ("half day",)),
-    Entry(6, "SynFlow", PRUNING, "bytes and arithmetic, before training", "training and inference"),
+    Entry(6, "SynFlow", PRUNING, "bytes and arithmetic, once the zeros are left out", "training and inference"),
     Entry(7, "Structured pruning", PRUNING, "memory, arithmetic, bytes, and time on every computer", "inference"),
     Entry(8, "Uniform quantization", QUANTIZATION, "bytes and memory traffic", "inference", BOTH),
     Entry(9, "Integer arithmetic", QUANTIZATION, "energy and time", "inference"),
-    Entry(10, "Training quantized", QUANTIZATION, "bytes, at still fewer bits", "inference"),
-    Entry(11, "k-means sharing", QUANTIZATION, "bytes on disk", "inference", ("half day",)),
+    Entry(10, "Quantization-aware training", QUANTIZATION, "bytes, at still fewer bits", "inference"),
+    Entry(11, "Sharing weights", QUANTIZATION, "bytes on disk", "inference", ("half day",)),
     Entry(12, "Knowledge distillation", DISTILLATION, "everything: the network itself is smaller", "inference", BOTH),
     Entry(13, "Gradient checkpointing", MEMORY, "memory, for more arithmetic", "training"),
     Entry(14, "Gradient accumulation", MEMORY, "memory", "training"),
@@ -55,7 +55,7 @@ OUTLINE = (
     Entry(17, "Capstone", DESIGN),
 )
 ROUTES = {"workshop": "90-minute workshop", "half day": "half a day"}
-BOX, GAP, LEFT, ROW = (126, 44), 8, 92, 60  # pixels
+BOX, GAP, LEFT, ROW = (134, 44), 8, 92, 60  # pixels
 
 
 def course_map(done: Collection[int] = ()) -> str:
@@ -85,6 +85,15 @@ def course_map(done: Collection[int] = ()) -> str:
         f'style="max-width:{width}px;width:100%;background:#ffffff" font-family="sans-serif">'
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>{"".join(boxes)}{legend(LEFT, height - 12)}</svg>'
     )
+
+
+def title_of(lesson: int) -> str:
+    """What a lesson is called everywhere: in its card, on the map, in links.
+
+    >>> title_of(4)
+    'Optimal Brain Damage'
+    """
+    return OUTLINE[lesson].title
 
 
 def part_label(part: str, y: float) -> str:

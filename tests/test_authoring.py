@@ -155,6 +155,15 @@ def test_the_last_cell_links_to_the_neighbours(course: Path) -> None:
     assert "(03_third.ipynb)" in links("solutions", "02_second")
 
 
+def test_a_link_says_the_title_of_where_it_leads(course: Path) -> None:
+    """Up to the colon; where a source has no such title, the words of its file's name."""
+    links = lambda: notebook_of("lessons", "01_first", course).cells[-1].source
+    assert "[02 second →]" in links()
+    write(course, "lessons", "02_second", "# %% [markdown]\n# # 02 · Where SynFlow goes: why?\n")
+    assert "[02 Where SynFlow goes →]" in links()
+    assert "[← Lesson 02 Where SynFlow goes]" in notebook_of("exercises", "02_second", course).cells[-1].source
+
+
 @pytest.mark.parametrize("head", ['"""About this file."""\n\n', "# About this file.\n\n", "# %%\n# A comment.\n\n"])
 def test_text_before_the_first_cell_is_left_out(course: Path, head: str) -> None:
     plain = notebook_of("lessons", "01_first", course)

@@ -116,8 +116,8 @@ def test_points_begin_at_the_budget_and_end_at_the_smallest():
 
 
 def test_time_is_that_of_what_is_unpacked():
-    assert slowdown(small_cnn(channels=(96, 192)).eval(), rounds=5) > BUDGET.slowdown
-    assert slowdown(mlp([64, 16, 10]).eval(), rounds=20) < 1
+    assert slowdown(small_cnn(channels=(96, 192)).eval(), turns=5) > BUDGET.slowdown
+    assert slowdown(mlp([64, 16, 10]).eval(), turns=20) < 1
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=12))

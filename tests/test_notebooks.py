@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+import symtable
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from course_lib.authoring.sources import notebook_of
 from course_lib.checking.answers import Checked
 from course_lib.rubrics.exercise import rubric_of
 
@@ -97,6 +100,48 @@ def test_lesson_has_one_widget(path: Path) -> None:
     tagged = [cell.metadata.get("tags", []) for cell in read(path).cells]
     assert sum("widget" in tags for tags in tagged) == 1
     assert any("setup" in tags for tags in tagged)
+
+
+def parts_of(stem: str) -> tuple[list[str], list[str]]:
+    """The code cells of a lesson's source: those anybody runs, and those under a heading "Optional: …"."""
+    parts, inside = ([], []), 0  # inside: the depth of the optional heading we are under
+    for cell in notebook_of("lessons", stem, REPOSITORY).cells:
+        heading = re.match(r"(#+) (Optional\b)?", cell.source) if cell.cell_type == "markdown" else None
+        if heading and (not inside or len(heading[1]) <= inside):
+            inside = len(heading[1]) if heading[2] else 0
+        elif cell.cell_type == "code":
+            parts[bool(inside)].append(cell.source)
+    return parts
+
+
+def names_in(cells: list[str]) -> tuple[set[str], set[str]]:
+    """The global names that cells bind, and those that they read, in functions too."""
+    bound, read = set(), set()
+    tables = [symtable.symtable(source, "cell", "exec") for source in cells]
+    while tables:
+        table = tables.pop()
+        top = table.get_type() == "module"
+        for symbol in table.get_symbols():
+            if top and (symbol.is_assigned() or symbol.is_imported()):
+                bound.add(symbol.get_name())
+            if symbol.is_referenced() and (top or symbol.is_global()):
+                read.add(symbol.get_name())
+        tables += table.get_children()
+    return bound, read
+
+
+@each(LESSONS)
+def test_optional_parts_may_be_skipped(path: Path) -> None:
+    """No cell outside of them needs a name that only they bind; every bet made outside is answered there, by a table."""
+    required, optional = parts_of(path.stem)
+    bets = re.findall(r"^(\w+) = predict\(", "\n".join(required), flags=re.MULTILINE)
+    assert bets
+    assert all(any(f"{bet}.reveal(" in cell for cell in required) for bet in bets)
+    assert path.name.startswith("00_") or any("evidence(" in cell for cell in required)
+    bound, read = names_in(required)
+    assert not read & (names_in(optional)[0] - bound)
+    assert not read - bound - set(dir(builtins)), "names that no cell binds"
+    assert bool(optional) == path.name.startswith("04_")
 
 
 @each(LESSONS)

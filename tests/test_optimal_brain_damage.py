@@ -99,7 +99,7 @@ def test_rank_correlation_is_spearmans() -> None:
     assert lesson.rank_correlation(a, -a) == -1
 
 
-def test_xor_is_learnt_and_only_surgery_keeps_it() -> None:
+def test_xor_is_learned_and_only_surgery_keeps_it() -> None:
     table = xor()
     nets = [lesson.tiny(2, 2, seed) for seed in range(6)]
     x, y = table.x.double().expand(6, 4, 2), lesson.signed(table.y).expand(6, 4, 1)

@@ -72,7 +72,7 @@ def test_presets_and_every_end_of_every_control_draw() -> None:
             assert not shown.alert.value
 
 
-def test_a_neuron_without_any_sum_draws() -> None:
+def test_a_unit_without_any_sum_draws() -> None:
     zeros = torch.zeros(1, dtype=torch.int8)
     shown = accumulator_bits(zeros, zeros)
     shown.step.value = shown.step.max

@@ -92,7 +92,7 @@ def test_what_the_browser_draws() -> None:
     greys = np.frombuffer(pack["greys"][1], dtype=np.uint8).reshape(10, 6, 3, 3)
     weight = model[3].weight.detach().abs()
     assert np.array_equal(greys, (255 * weight / weight.max()).to(torch.uint8).numpy())
-    assert pack["sizes"] == [6, 10] and pack["names"] == ["0", "3"] and pack["sides"] == [3, 3]
+    assert pack["sizes"] == [6, 10] and pack["sides"] == [3, 3]
 
 
 def test_the_learners_network_is_left_alone() -> None:

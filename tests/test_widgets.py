@@ -92,7 +92,7 @@ def test_nothing_is_shown_before_the_bet_and_the_gap_after() -> None:
     widget = doubler(question=Question("Which share?", answer=0.09))
     assert widget.body.layout.display == "none"
     widget.bet.guess.value = 0.5
-    widget.bet.committing.click()
+    widget.bet.lock.click()
     assert widget.bet.said.value == "You bet 50%. Measured: 9%. Your bet was 41 points too high."
     assert widget.body.layout.display is None
 
@@ -102,11 +102,11 @@ def test_a_choice_must_be_made_or_skipped_and_is_settled_once() -> None:
     strip = BetStrip(
         Question("Which?", answer="b", choices=("a", "b"), why="b is larger."), on_settled=lambda: calls.append(1)
     )
-    strip.committing.click()
+    strip.lock.click()
     assert "Choose an answer first" in strip.said.value and not calls
     strip.skipping.click()
     strip.guess.value = "a"
-    strip.committing.click()
+    strip.lock.click()
     assert strip.said.value == "Measured: b. b is larger." and calls == [1]
 
 

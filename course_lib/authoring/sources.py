@@ -47,7 +47,7 @@ def notebook_of(kind: Kind, stem: str, root: Path) -> NotebookNode:
     Raises:
         CourseError: the source breaks a rule; the message names the file and the cell.
     """
-    where = f"{'lessons' if kind == 'lessons' else 'solutions'}/src/{stem}.py"
+    where = _source_of(kind, stem)
     read = _read(root / where, where)
     _refuse_duplicates(read, where)
     cells = [_cell(cell, position, kind, stem, where) for position, cell in enumerate(read)]
@@ -57,6 +57,10 @@ def notebook_of(kind: Kind, stem: str, root: Path) -> NotebookNode:
     left_out = LEFT_OUT.get(kind)
     kept = [cell for cell in cells if left_out not in cell.metadata.get("tags", [])]
     return nbformat.v4.new_notebook(cells=kept, metadata=nbformat.from_dict(NOTEBOOK_METADATA))
+
+
+def _source_of(kind: Kind, stem: str) -> str:
+    return f"{'lessons' if kind == 'lessons' else 'solutions'}/src/{stem}.py"
 
 
 def _read(path: Path, where: str) -> list[NotebookNode]:
@@ -170,15 +174,18 @@ def _links(kind: Kind, stem: str, root: Path) -> str:
     after = next((other for other in stems if other > stem), None)
     links = []
     if kind == "lessons":
-        links.append(f"[← {_title(before)}]({before}.ipynb)" if before else "")
+        links.append(f"[← {_title(kind, before, root)}]({before}.ipynb)" if before else "")
         solved = stem in stems_of("solutions", root)
         links.append(f"[Exercises {stem[:2]}](../exercises/{stem}.ipynb)" if solved else "")
     elif stem in stems_of("lessons", root):
-        links.append(f"[← Lesson {_title(stem)}](../lessons/{stem}.ipynb)")
+        links.append(f"[← Lesson {_title('lessons', stem, root)}](../lessons/{stem}.ipynb)")
     word = {"lessons": "", "exercises": "Exercises ", "solutions": "Solutions "}[kind]
-    links.append(f"[{word}{_title(after)} →]({after}.ipynb)" if after else "")
+    links.append(f"[{word}{_title(kind, after, root)} →]({after}.ipynb)" if after else "")
     return " · ".join(link for link in links if link)
 
 
-def _title(stem: str) -> str:
-    return f"{stem[:2]} {stem[3:].replace('_', ' ')}"
+def _title(kind: Kind, stem: str, root: Path) -> str:
+    """Return a notebook's number and name: its first heading up to the colon, else the words of its file's name."""
+    text = (root / _source_of(kind, stem)).read_text(encoding="utf-8")
+    heading = re.search(r"^# # \d\d · ([^:\n]+)", text, flags=re.MULTILINE)
+    return f"{stem[:2]} {heading[1].strip() if heading else stem[3:].replace('_', ' ')}"

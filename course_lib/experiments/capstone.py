@@ -112,7 +112,7 @@ def point(name: str, networks: Sequence[nn.Module], datasets: Sequence[Dataset])
     """Files, test accuracies, and the clock."""
     sizes = [len(deep_compression.pack(network)) for network in networks]
     right = [evaluate(network, data.test).accuracy for network, data in zip(networks, datasets, strict=True)]
-    return Point(name, sum(sizes) / len(sizes), tuple(right), slowdown(copy.deepcopy(networks[0]).eval(), rounds=20))
+    return Point(name, sum(sizes) / len(sizes), tuple(right), slowdown(copy.deepcopy(networks[0]).eval(), turns=20))
 
 
 def plane_picture(attempts: Mapping[str, Mapping[object, Point]], start: Point, *, caption: str) -> Picture:

@@ -63,12 +63,14 @@ def trained(
 ) -> list[nn.Module]:
     """A network of one kind for each data set, trained for two thirds of the steps at `lr`, then at lr / 10.
 
-    Trial k starts from seed k, and sees its examples in the same order as the other kinds' trial k.
+    Trial k starts from seed k, and sees its examples in the same order as the other kinds' trial k. A pixel's channels lie
+    side by side in memory ("channels last"), which nearly halves the time of depthwise and 1×1 convolutions here.
     """
     networks = []
     for seed, data in zip(range(len(datasets)) if seeds is None else seeds, datasets, strict=True):
         torch.manual_seed(seed)
-        networks.append(small_net(kind, data.input_shape, data.n_classes, **how))
+        network = small_net(kind, data.input_shape, data.n_classes, **how)
+        networks.append(network.to(memory_format=torch.channels_last))
     return continued(networks, datasets, steps=steps, lr=lr, order=0 if seeds is None else seeds[0])
 
 

@@ -79,13 +79,13 @@ def gradients(layers: nn.Module, x: Tensor, way: Way, *, seed: int = 0) -> list[
 
 
 def slowdowns(
-    layers: nn.Sequential, x: Tensor, ways: Mapping[object, Way], *, rounds: int = 5
+    layers: nn.Sequential, x: Tensor, ways: Mapping[object, Way], *, turns: int = 5
 ) -> dict[object, list[float]]:
-    """Time of a step over the time of a plain one, in every round; plain and the others take turns."""
+    """Time of a step over the time of a plain one, turn by turn; plain and the others are timed in turn."""
     steps = {"plain": step_of(layers, x, plain), **{name: step_of(layers, x, way) for name, way in ways.items()}}
     steps["plain"]()  # warm-up
     times = {name: [] for name in steps}
-    for _ in range(rounds):
+    for _ in range(turns):
         for name, step in steps.items():
             times[name].append(seconds(step))
     return {name: [a / b for a, b in zip(times[name], times["plain"], strict=True)] for name in ways}

@@ -154,15 +154,15 @@ def trained_residuals(datasets: Sequence[Dataset], *, steps: int, channels: int 
 # --- the clock -----------------------------------------------------------------------------------------------------
 
 
-def side_by_side(calls: Mapping[str, Callable[[], object]], *, rounds: int = 15) -> dict[str, list[float]]:
-    """Milliseconds of each call in each round; all take turns, so a busy moment hits all of them.
+def side_by_side(calls: Mapping[str, Callable[[], object]], *, turns: int = 15) -> dict[str, list[float]]:
+    """Milliseconds of each call in each of its turns; all are called in turn, so a busy moment hits all of them.
 
-    >>> list(side_by_side({"a": lambda: None}, rounds=2))
+    >>> list(side_by_side({"a": lambda: None}, turns=2))
     ['a']
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     with torch.no_grad():
-        for number in range(-2, rounds):  # two rounds to warm up
+        for number in range(-2, turns):  # two to warm up
             for name, call in calls.items():
                 ms = timed_ms(call, time.perf_counter)
                 if number >= 0:
@@ -171,7 +171,7 @@ def side_by_side(calls: Mapping[str, Callable[[], object]], *, rounds: int = 15)
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Median of ours / theirs, round by round, and the ends of the middle half.
+    """Median of ours / theirs, turn by turn, and the ends of the middle half.
 
     >>> ratios([1.0, 2.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0])
     (1.25, 0.625, 1.875)

@@ -66,10 +66,10 @@ def share(name: str, weight: Tensor, bits: int, init: str, seed: int) -> Codeboo
 
 
 def codebook_gradient(gradient: Tensor, codebook: Codebook) -> Tensor:
-    """What the loss gains for each shared value: ∂E/∂c_k = Σ ∂E/∂w over the weights whose code is k.
+    """What the loss gains for each shared value: ∂L/∂c_k = Σ ∂L/∂w over the weights whose code is k.
 
     Args:
-        gradient: ∂E/∂w, the weights' shape.
+        gradient: ∂L/∂w, the weights' shape.
         codebook: of those weights.
 
     Returns:

@@ -332,10 +332,10 @@ QUIZ = (
         "Why is accuracy measured on images with shifts that were drawn after the file was handed in?",
         {
             "Shifted digits look more natural": "Perhaps, but that is not why.",
-            "To make the task harder": "It does, but a fixed set of hard images could be learnt by heart as well.",
-            "What nobody has seen cannot be learnt by heart": "Right: only what the network can do is left to measure.",
+            "To make the task harder": "It does, but a fixed set of hard images could be learned by heart as well.",
+            "What nobody has seen cannot be learned by heart": "Right: only what the network can do is left to measure.",
         },
-        "What nobody has seen cannot be learnt by heart",
+        "What nobody has seen cannot be learned by heart",
     ),
     Question(
         "small_cnn(channels=(8, 16)) has half of LeNet's multiplications. Why does it take longer?",

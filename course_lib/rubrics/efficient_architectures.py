@@ -197,19 +197,19 @@ SEPARABLE = Exercise(
         ),
         Mistake(
             "stride forgotten",
-            "Your picture keeps its size: the stride is missing.",
+            "Your image keeps its size: the stride is missing.",
             partial(in_two_steps, strides=(1, 1)),
         ),
         Mistake(
             "stride in both steps",
-            "Your picture shrinks twice. Only one of the two steps takes the stride, the one that looks at neighbours.",
+            "Your image shrinks twice. Only one of the two steps takes the stride, the one that looks at neighbours.",
             lambda x, depthwise, pointwise, stride: in_two_steps(
                 x, depthwise, pointwise, stride, strides=(stride, stride)
             ),
         ),
         Mistake(
             "no padding",
-            "Your picture lost its border: pad by (k − 1) / 2, for the k that the kernels have.",
+            "Your image lost its border: pad by (k − 1) / 2, for the k that the kernels have.",
             partial(in_two_steps, pad=lambda side: 0),
         ),
         Mistake(
@@ -224,7 +224,7 @@ SEPARABLE = Exercise(
         ),
         Mistake(
             "rows and columns swapped",
-            "Your kernels are transposed: their first axis goes down the picture, their second to the right.",
+            "Your kernels are transposed: their first axis goes down the image, their second to the right.",
             partial(in_two_steps, kernels=lambda kernels: kernels.transpose(1, 2)),
         ),
         Mistake(
@@ -452,7 +452,7 @@ def too_narrow(x: Tensor, y: Tensor, budget: int, seed: int) -> dict:
 
 
 def learned_too_little(x: Tensor, y: Tensor, budget: int, seed: int) -> dict:
-    """A fifth of the pictures, half of the steps."""
+    """A fifth of the images, half of the steps."""
     return signs.learned(signs.widest_plan(budget), x[:100], y[:100], seed, steps=60)
 
 
@@ -513,7 +513,7 @@ BUDGET = Exercise(
         ),
         Mistake(
             "no better than guessing",
-            "It fits the budget and has learned nothing that holds for new pictures. Was it trained, on pictures and labels "
+            "It fits the budget and has learned nothing that holds for new images. Was it trained, on images and labels "
             "in the same order, before its state was taken? And long enough for the running statistics to settle?",
             untrained(signs.widest_plan),
         ),
@@ -525,13 +525,13 @@ BUDGET = Exercise(
         ),
         Mistake(
             "learned too little",
-            "Your network is large enough and better than guessing, but not by enough. Did it see all the pictures, and often "
+            "Your network is large enough and better than guessing, but not by enough. Did it see all the images, and often "
             "enough? A learning rate that falls to zero helps at the end.",
             learned_too_little,
         ),
     ),
     hints=(
-        "Two parts: find the widest plan whose MACs fit, then train it. Pictures are 8×8; after a stride of 2 they are 4×4.",
+        "Two parts: find the widest plan whose MACs fit, then train it. Images are 8×8; after a stride of 2 they are 4×4.",
         "MACs: 9 · filters · 64 for a first convolution of stride 1; then for each block (9 + filters) · inputs · positions of "
         "its output; classes · inputs for the linear layer. Try plans [[w, 1], [2w, 2], [4w, 2]] with growing w.",
         "About 120 steps with batches of 48, momentum 0.9 and a learning rate that falls from 0.2 to 0 are enough. Return "
@@ -565,7 +565,7 @@ QUIZ = (
         {
             "It does few multiplications for each number that it loads": "The work around a multiplication takes the time: loading, finding one's place, storing. Few MACs share it.",
             "Its kernels are larger": "They are of the same size: 3×3.",
-            "It has more parameters to load": "It has far fewer. What it must load is the picture, as before.",
+            "It has more parameters to load": "It has far fewer. What it must load is the image, as before.",
         },
         "It does few multiplications for each number that it loads",
     ),

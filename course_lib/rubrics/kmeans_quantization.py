@@ -150,7 +150,7 @@ ITERATION = Exercise(
 
 
 def gradient_of_codebook(gradient: Tensor, codes: Tensor, k: int) -> Tensor:
-    """∂E/∂c_j: the sum of the gradients of all weights whose code is j; code -1 is a pruned weight."""
+    """∂L/∂c_j: the sum of the gradients of all weights whose code is j; code -1 is a pruned weight."""
     return codebook_gradient(gradient, Codebook(torch.zeros(k), codes))
 
 

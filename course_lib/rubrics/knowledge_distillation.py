@@ -488,7 +488,7 @@ QUIZ = (
         {
             "Next to nothing: what it knows of the wrong digits is too small to matter": "The hints are there in the logits. A higher temperature makes them count.",
             "As much as any temperature: the logits are the same": "The student sees probabilities, and these are 0 to three digits.",
-            "Nothing can be learnt from a certain teacher": "At T = 4 its wrong answers differ by factors again.",
+            "Nothing can be learned from a certain teacher": "At T = 4 its wrong answers differ by factors again.",
         },
         "Next to nothing: what it knows of the wrong digits is too small to matter",
     ),
@@ -515,7 +515,7 @@ QUIZ = (
         {
             "It is too good: the test images had a say in the network": "Choose on validation images, then look at the test images once.",
             "Nothing, it is one number only": "One number or a million: what was fitted to the test images cannot be measured on them.",
-            "It is too bad: biases should be learnt": "A tuned bias is at least as good on the images it was tuned on.",
+            "It is too bad: biases should be learned": "A tuned bias is at least as good on the images it was tuned on.",
         },
         "It is too good: the test images had a say in the network",
     ),

@@ -16,6 +16,126 @@ Tensors = dict[str, Tensor]
 # --- 5.1 -----------------------------------------------------------------------------------------------------------
 
 
+def early_stop(steps: list[int], validation_loss: Tensor, test_accuracy: Tensor) -> tuple[int, float]:
+    """The step of the smallest validation loss, and the test accuracy then."""
+    best = int(validation_loss.argmin())
+    return steps[best], float(test_accuracy[best])
+
+
+def stop_cases(seed: int) -> list[Case]:
+    """A noisy curve with early bumps; one whose minimum comes twice; one that is best at its last measurement."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = lambda size, scale: scale * torch.rand(10, generator=generator)
+    steps = [100 * k for k in range(1, 11)]
+    loss = torch.tensor([0.9, 0.5, 0.62, 0.4, 0.3, 0.25, 0.33, 0.4, 0.46, 0.5]) + noise(10, 0.02)
+    accuracy = torch.tensor([0.5, 0.7, 0.72, 0.8, 0.85, 0.88, 0.87, 0.93, 0.91, 0.9]) + noise(10, 0.005)
+    twice = loss.clone()
+    twice[7] = twice[5] = 0.2
+    falling = torch.linspace(1, 0.3, 10) + noise(10, 0.01)
+    falling[-1], falling[3] = 0.2, 0.95
+    return [
+        Case("a noisy curve, measured every 100 steps", (steps, loss, accuracy)),
+        Case("the same minimum twice", (steps, twice, accuracy)),
+        Case("a loss that is smallest at the end", ([s // 2 for s in steps], falling, accuracy)),
+    ]
+
+
+def stop_at(
+    place: Callable[[Tensor, Tensor], int],
+    *,
+    test: Callable | None = None,
+    step: Callable | None = None,
+    scale: float = 1,
+) -> Callable:
+    """A variant: another place on the curves, another accuracy or step reported for it."""
+
+    def run(steps: list[int], validation_loss: Tensor, test_accuracy: Tensor) -> tuple[int, float]:
+        at = int(place(validation_loss, test_accuracy))
+        shown = float(test(test_accuracy) if test else test_accuracy[at])
+        return (step(at) if step else steps[at]), scale * shown
+
+    return run
+
+
+def first_rise(loss: Tensor, accuracy: Tensor) -> int:
+    """The last measurement before the loss goes up for the first time."""
+    rises = (loss[1:] > loss[:-1]).nonzero()
+    return int(rises[0]) if len(rises) else len(loss) - 1
+
+
+lowest = lambda loss, accuracy: loss.argmin()
+
+STOP = Exercise(
+    id="5.1",
+    name="early_stop",
+    title="Early stopping, in hindsight",
+    points=1,
+    reference=early_stop,
+    cases=stop_cases,
+    mistakes=(
+        Mistake(
+            "largest loss",
+            "You looked for the largest loss. A loss is best where it is smallest.",
+            stop_at(lambda loss, accuracy: loss.argmax()),
+        ),
+        Mistake(
+            "chosen on the test set",
+            "You stopped where the TEST accuracy is best. Then the test set has made a choice, and its accuracy is no longer "
+            "an honest one. The validation loss chooses; test is only read there.",
+            stop_at(lambda loss, accuracy: accuracy.argmax()),
+        ),
+        Mistake(
+            "best accuracy at another step",
+            "Your step is right, but you reported the best test accuracy of the whole curve. Report the one at that step.",
+            stop_at(lowest, test=torch.max),
+        ),
+        Mistake(
+            "accuracy at the end",
+            "Your step is right, but the accuracy is the last one. Report the one at that step.",
+            stop_at(lowest, test=lambda accuracy: accuracy[-1]),
+        ),
+        Mistake(
+            "place instead of step",
+            "You returned a place in the curve. The step is what `steps` says at that place.",
+            stop_at(lowest, step=lambda at: at),
+        ),
+        Mistake(
+            "the first rise",
+            "You stopped when the loss rose for the first time. Curves are noisy: the paper trains to the end, and looks "
+            "back for the minimum of the whole curve.",
+            stop_at(first_rise),
+        ),
+        Mistake(
+            "the end of training",
+            "You returned the last measurement. Early stopping looks for the smallest validation loss.",
+            stop_at(lambda loss, accuracy: len(loss) - 1),
+        ),
+        Mistake(
+            "the last of equal minima",
+            "Of equal minima you took the last. The first counts: nothing better came after it.",
+            stop_at(lambda loss, accuracy: (loss == loss.min()).nonzero()[-1]),
+        ),
+        Mistake(
+            "the wrong way round",
+            "You returned the accuracy first. The step comes first, then the accuracy.",
+            lambda steps, loss, accuracy: early_stop(steps, loss, accuracy)[::-1],
+        ),
+        Mistake(
+            "percent",
+            "You returned percent. Accuracy is a fraction, from 0 to 1.",
+            stop_at(lowest, scale=100),
+        ),
+    ),
+    hints=(
+        "Which of the two curves may choose, and which is only read?",
+        "`validation_loss.argmin()` is the place of the smallest loss; of equal ones the first.",
+        "best = int(validation_loss.argmin()); return steps[best], float(test_accuracy[best])",
+    ),
+)
+
+# --- 5.2 -----------------------------------------------------------------------------------------------------------
+
+
 def prune_one_round(weights: Tensors, masks: Tensors, rates: dict[str, float]) -> Tensors:
     """Of each layer's survivors, the share rates[layer] with the smallest magnitudes goes."""
     return {name: prune_survivors(weights[name].abs(), mask, rates[name]) for name, mask in masks.items()}
@@ -94,7 +214,7 @@ def ranked_together(weights: Tensors, masks: Tensors, rates: Mapping[str, float]
 
 
 ROUND = Exercise(
-    id="5.1",
+    id="5.2",
     name="prune_one_round",
     title="One round of pruning",
     points=2,
@@ -196,7 +316,7 @@ ROUND = Exercise(
     ),
 )
 
-# --- 5.2 -----------------------------------------------------------------------------------------------------------
+# --- 5.3 -----------------------------------------------------------------------------------------------------------
 
 
 def rewind(snapshots: dict[int, Tensors], masks: Tensors, step: int) -> Tensors:
@@ -246,7 +366,7 @@ def rewind_with(
 
 
 REWIND = Exercise(
-    id="5.2",
+    id="5.3",
     name="rewind",
     title="Rewind",
     points=2,
@@ -318,126 +438,6 @@ REWIND = Exercise(
         "Which values does a parameter that has no mask get? And one that has a mask, where it is False?",
         "Go through all parameters of `snapshots[step]`. Multiplying by a mask makes a new tensor; for the others call `.clone()`.",
         "{name: value * masks[name] if name in masks else value.clone() for name, value in snapshots[step].items()}",
-    ),
-)
-
-# --- 5.3 -----------------------------------------------------------------------------------------------------------
-
-
-def early_stop(steps: list[int], validation_loss: Tensor, test_accuracy: Tensor) -> tuple[int, float]:
-    """The step of the smallest validation loss, and the test accuracy then."""
-    best = int(validation_loss.argmin())
-    return steps[best], float(test_accuracy[best])
-
-
-def stop_cases(seed: int) -> list[Case]:
-    """A noisy curve with early bumps; one whose minimum comes twice; one that is best at its last measurement."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = lambda size, scale: scale * torch.rand(10, generator=generator)
-    steps = [100 * k for k in range(1, 11)]
-    loss = torch.tensor([0.9, 0.5, 0.62, 0.4, 0.3, 0.25, 0.33, 0.4, 0.46, 0.5]) + noise(10, 0.02)
-    accuracy = torch.tensor([0.5, 0.7, 0.72, 0.8, 0.85, 0.88, 0.87, 0.93, 0.91, 0.9]) + noise(10, 0.005)
-    twice = loss.clone()
-    twice[7] = twice[5] = 0.2
-    falling = torch.linspace(1, 0.3, 10) + noise(10, 0.01)
-    falling[-1], falling[3] = 0.2, 0.95
-    return [
-        Case("a noisy curve, measured every 100 steps", (steps, loss, accuracy)),
-        Case("the same minimum twice", (steps, twice, accuracy)),
-        Case("a loss that is smallest at the end", ([s // 2 for s in steps], falling, accuracy)),
-    ]
-
-
-def stop_at(
-    place: Callable[[Tensor, Tensor], int],
-    *,
-    test: Callable | None = None,
-    step: Callable | None = None,
-    scale: float = 1,
-) -> Callable:
-    """A variant: another place on the curves, another accuracy or step reported for it."""
-
-    def run(steps: list[int], validation_loss: Tensor, test_accuracy: Tensor) -> tuple[int, float]:
-        at = int(place(validation_loss, test_accuracy))
-        shown = float(test(test_accuracy) if test else test_accuracy[at])
-        return (step(at) if step else steps[at]), scale * shown
-
-    return run
-
-
-def first_rise(loss: Tensor, accuracy: Tensor) -> int:
-    """The last measurement before the loss goes up for the first time."""
-    rises = (loss[1:] > loss[:-1]).nonzero()
-    return int(rises[0]) if len(rises) else len(loss) - 1
-
-
-lowest = lambda loss, accuracy: loss.argmin()
-
-STOP = Exercise(
-    id="5.3",
-    name="early_stop",
-    title="Early stopping, in hindsight",
-    points=1,
-    reference=early_stop,
-    cases=stop_cases,
-    mistakes=(
-        Mistake(
-            "largest loss",
-            "You looked for the largest loss. A loss is best where it is smallest.",
-            stop_at(lambda loss, accuracy: loss.argmax()),
-        ),
-        Mistake(
-            "chosen on the test set",
-            "You stopped where the TEST accuracy is best. Then the test set has made a choice, and its accuracy is no longer "
-            "an honest one. The validation loss chooses; test is only read there.",
-            stop_at(lambda loss, accuracy: accuracy.argmax()),
-        ),
-        Mistake(
-            "best accuracy at another step",
-            "Your step is right, but you reported the best test accuracy of the whole curve. Report the one at that step.",
-            stop_at(lowest, test=torch.max),
-        ),
-        Mistake(
-            "accuracy at the end",
-            "Your step is right, but the accuracy is the last one. Report the one at that step.",
-            stop_at(lowest, test=lambda accuracy: accuracy[-1]),
-        ),
-        Mistake(
-            "place instead of step",
-            "You returned a place in the curve. The step is what `steps` says at that place.",
-            stop_at(lowest, step=lambda at: at),
-        ),
-        Mistake(
-            "the first rise",
-            "You stopped when the loss rose for the first time. Curves are noisy: the paper trains to the end, and looks "
-            "back for the minimum of the whole curve.",
-            stop_at(first_rise),
-        ),
-        Mistake(
-            "the end of training",
-            "You returned the last measurement. Early stopping looks for the smallest validation loss.",
-            stop_at(lambda loss, accuracy: len(loss) - 1),
-        ),
-        Mistake(
-            "the last of equal minima",
-            "Of equal minima you took the last. The first counts: nothing better came after it.",
-            stop_at(lambda loss, accuracy: (loss == loss.min()).nonzero()[-1]),
-        ),
-        Mistake(
-            "the wrong way round",
-            "You returned the accuracy first. The step comes first, then the accuracy.",
-            lambda steps, loss, accuracy: early_stop(steps, loss, accuracy)[::-1],
-        ),
-        Mistake(
-            "percent",
-            "You returned percent. Accuracy is a fraction, from 0 to 1.",
-            stop_at(lowest, scale=100),
-        ),
-    ),
-    hints=(
-        "Which of the two curves may choose, and which is only read?",
-        "`validation_loss.argmin()` is the place of the smallest loss; of equal ones the first.",
-        "best = int(validation_loss.argmin()); return steps[best], float(test_accuracy[best])",
     ),
 )
 
@@ -595,7 +595,7 @@ LOOP = Exercise(
     ),
 )
 
-EXERCISES = (ROUND, REWIND, STOP, LOOP)
+EXERCISES = (STOP, ROUND, REWIND, LOOP)
 
 QUIZ = (
     Question(

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from course_lib.measure import layer_costs
 from course_lib.rubrics.exercise import Case
 
-CLASSES, SIDE, SIGN = 6, 8, 4  # how many signs; pixels a side of a picture and of a sign
+CLASSES, SIDE, SIGN = 6, 8, 4  # how many signs; pixels a side of an image and of a sign
 IMAGES, TESTS = 480, 400  # to train on; to test on
 PASS, GUESSING = 0.9, 0.3  # accuracies
 FORM = "a plan and its weights"
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-# --- the pictures --------------------------------------------------------------------------------------------------
+# --- the images ----------------------------------------------------------------------------------------------------
 
 
 def random_signs(generator: torch.Generator) -> Tensor:
@@ -32,8 +32,8 @@ def random_signs(generator: torch.Generator) -> Tensor:
     return torch.stack(signs).view(CLASSES, SIGN, SIGN)
 
 
-def pictures(signs: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """N noisy pictures (n, 1, 8, 8), each with one sign somewhere, and which one it is, (n,)."""
+def noisy_images(signs: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """N noisy images (n, 1, 8, 8), each with one sign somewhere, and which one it is, (n,)."""
     y = torch.randint(CLASSES, (n,), generator=generator)
     x = 0.3 * torch.rand(n, 1, SIDE, SIDE, generator=generator)
     places = torch.randint(SIDE - SIGN + 1, (n, 2), generator=generator).tolist()
@@ -45,14 +45,14 @@ def pictures(signs: Tensor, n: int, generator: torch.Generator) -> tuple[Tensor,
 
 @functools.lru_cache(maxsize=16)
 def sign_case(seed: int) -> Case:
-    """New signs, pictures to train on, and a budget; the pictures to test on are hidden."""
+    """New signs, images to train on, and a budget; the images to test on are hidden."""
     generator = torch.Generator().manual_seed(seed)
     signs = random_signs(generator)
-    x, y = pictures(signs, IMAGES, generator)
+    x, y = noisy_images(signs, IMAGES, generator)
     budget = 1000 * int(torch.randint(18, 28, (), generator=generator))
     start = int(torch.randint(1_000_000, (), generator=generator))
     says = f"six new signs, {budget:,} MACs an image"
-    return Case(says, (x, y, budget, start), hidden=pictures(signs, TESTS, generator))
+    return Case(says, (x, y, budget, start), hidden=noisy_images(signs, TESTS, generator))
 
 
 def sign_cases(seed: int) -> list[Case]:
@@ -82,7 +82,7 @@ def build(plan: Sequence[Sequence[int]], classes: int = CLASSES) -> nn.Sequentia
 
 
 def macs(plan: Sequence[Sequence[int]], side: int = SIDE) -> int:
-    """Multiply-adds for one picture.
+    """Multiply-adds for one image.
 
     >>> macs([[4, 1], [8, 2]])
     3440
@@ -135,7 +135,7 @@ def train_mobilenet(x: Tensor, y: Tensor, budget: int, seed: int) -> dict[str, o
 
 
 def verdict(case: Case, value: object) -> dict[str, str]:
-    """What a handed-in network is worth, in words: its form, its MACs, its accuracy on pictures it has never seen."""
+    """What a handed-in network is worth, in words: its form, its MACs, its accuracy on images it has never seen."""
     wrong = fault_of_form(value)
     if wrong:
         return {"form": wrong, "MACs": "not counted", "accuracy": "not measured"}

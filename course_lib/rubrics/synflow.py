@@ -17,6 +17,131 @@ from course_lib.rubrics.verbs import ModelSpec, model_spec
 # --- 6.1 -----------------------------------------------------------------------------------------------------------
 
 
+def weights_left(total: int, compression: float, iterations: int, schedule: str) -> list[int]:
+    """How many weights are left after each iteration."""
+    return counts(total, compression, iterations, schedule)
+
+
+def counts(
+    total: int, compression: float, iterations: int, schedule: str, *, first: int = 1, last: int = 0,
+    swapped: bool = False, finish: Callable[[float], object] = round, linear: Callable | None = None,
+    exponential: Callable | None = None,
+) -> list:  # fmt: skip
+    """A schedule, right or with a fault: another formula, another range of k, another last step."""
+    straight = linear or (lambda done: 1 - (1 - 1 / compression) * done)
+    curved = exponential or (lambda done: compression**-done)
+    density = straight if (schedule == "linear") != swapped else curved
+    return [finish(total * density(k / iterations)) for k in range(first, iterations + 1 + last)]
+
+
+def counts_with(**how) -> Callable:
+    """A variant whose formulas are given as functions of the compression."""
+
+    def run(total: int, compression: float, iterations: int, schedule: str) -> list:
+        chosen = {key: value(compression) if key in ("linear", "exponential") else value for key, value in how.items()}
+        return counts(total, compression, iterations, schedule, **chosen)
+
+    return run
+
+
+def compounding(total: int, compression: float, iterations: int, schedule: str) -> list[int]:
+    """Each iteration takes the share that is due in all from what is left."""
+    left, out = total, []
+    for k in range(1, iterations + 1):
+        left *= (
+            compression ** (-k / iterations)
+            if schedule == "exponential"
+            else 1 - (1 - 1 / compression) * k / iterations
+        )
+        out.append(round(left))
+    return out
+
+
+def counts_cases(seed: int) -> list[Case]:
+    """Both schedules on a random network; and one iteration alone, where they agree."""
+    generator = torch.Generator().manual_seed(seed)
+    total = int(torch.randint(20_000, 90_000, (), generator=generator))
+    compression = float(torch.randint(40, 300, (), generator=generator)) + 0.5
+    n = int(torch.randint(6, 12, (), generator=generator))
+    return [
+        Case("1,600 weights to 16 times fewer, four steps", (1600, 16.0, 4, "exponential")),
+        Case("the same in a straight line", (1600, 16.0, 4, "linear")),
+        Case(f"compression {compression:g} in {n} steps", (total, compression, n, "exponential")),
+        Case(f"compression {compression:g} in {n} steps, a straight line", (total, compression, n, "linear")),
+        Case("one iteration is one cut", (total, 7.0, 1, "exponential")),
+    ]
+
+
+COUNTS = Exercise(
+    id="6.1",
+    name="weights_left",
+    title="Exponential against linear",
+    points=1,
+    reference=weights_left,
+    cases=counts_cases,
+    atol=0.01,
+    rtol=0.0,
+    mistakes=(
+        Mistake(
+            "schedules swapped",
+            "You gave the straight line where the exponential curve was asked for. Which of the two removes the same SHARE "
+            "each time?",
+            counts_with(swapped=True),
+        ),
+        Mistake(
+            "begins with the full network",
+            "Your list begins with all weights. It has one number for each iteration, after it.",
+            counts_with(first=0),
+        ),
+        Mistake(
+            "before each iteration",
+            "You listed what is left BEFORE each iteration, so the target never comes. Count from 1 to `iterations`.",
+            counts_with(first=0, last=-1),
+        ),
+        Mistake(
+            "densities",
+            "You returned fractions. Asked for is how many weights are left, as whole numbers.",
+            lambda total, *how: counts(1, *how, finish=float),
+        ),
+        Mistake(
+            "removed instead of left",
+            "You counted the weights that are gone.",
+            lambda total, *how: [total - left for left in counts(total, *how)],
+        ),
+        Mistake("rounded down", "You cut the fraction off. Take the nearest whole number.", counts_with(finish=int)),
+        Mistake(
+            "compression in a straight line",
+            "You let the COMPRESSION grow by equal steps. In the linear schedule the number of weights falls by equal steps.",
+            counts_with(linear=lambda rho: lambda done: 1 / (1 + (rho - 1) * done)),
+        ),
+        Mistake(
+            "shares taken twice",
+            "You multiplied what is left by the share that is due in all, again and again: far too much goes. The share "
+            "counts from the full network.",
+            compounding,
+        ),
+        Mistake(
+            "target in every iteration",
+            "Every entry is the final number. Iteration k of n goes only a part of the way: what is k / n for?",
+            counts_with(linear=lambda rho: lambda done: 1 / rho, exponential=lambda rho: lambda done: 1 / rho),
+        ),
+        Mistake(
+            "sparsity in the formula",
+            "You raised the SPARSITY to k / n. What is left shrinks by the same factor each time: it is the density that is "
+            "raised.",
+            counts_with(exponential=lambda rho: lambda done: 1 - (1 - 1 / rho) ** (1 / done)),
+        ),
+    ),
+    hints=(
+        "Write the density first: the fraction that is left after iteration k. At k = n it is 1 / compression in both.",
+        "Exponential: compression^(−k / n). Linear: 1 less the part k / n of what has to go, 1 − 1 / compression.",
+        "`[round(total * compression ** (-k / iterations)) for k in range(1, iterations + 1)]` is the exponential one.",
+    ),
+)
+
+# --- 6.2 -----------------------------------------------------------------------------------------------------------
+
+
 def synflow_score(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """|w| · ∂R/∂|w| of every weight, in float64, from an input of ones in the shape of one image."""
     return synflow_scores(model, input_shape=x.shape[1:])
@@ -71,7 +196,7 @@ def flow_with(
 
 
 FLOW = Exercise(
-    id="6.1",
+    id="6.2",
     name="synflow_score",
     title="SynFlow's score",
     points=3,
@@ -152,131 +277,6 @@ FLOW = Exercise(
         "sum, and the gradient with respect to the weights.",
         "`torch.autograd.grad(twin(ones).sum(), weights)` gives the gradients; multiply each with its weight, which is "
         "positive by now. The weights are the `weight` of each nn.Linear and nn.Conv2d in `twin.named_modules()`.",
-    ),
-)
-
-# --- 6.2 -----------------------------------------------------------------------------------------------------------
-
-
-def weights_left(total: int, compression: float, iterations: int, schedule: str) -> list[int]:
-    """How many weights are left after each iteration."""
-    return counts(total, compression, iterations, schedule)
-
-
-def counts(
-    total: int, compression: float, iterations: int, schedule: str, *, first: int = 1, last: int = 0,
-    swapped: bool = False, finish: Callable[[float], object] = round, linear: Callable | None = None,
-    exponential: Callable | None = None,
-) -> list:  # fmt: skip
-    """A schedule, right or with a fault: another formula, another range of k, another last step."""
-    straight = linear or (lambda done: 1 - (1 - 1 / compression) * done)
-    curved = exponential or (lambda done: compression**-done)
-    density = straight if (schedule == "linear") != swapped else curved
-    return [finish(total * density(k / iterations)) for k in range(first, iterations + 1 + last)]
-
-
-def counts_with(**how) -> Callable:
-    """A variant whose formulas are given as functions of the compression."""
-
-    def run(total: int, compression: float, iterations: int, schedule: str) -> list:
-        chosen = {key: value(compression) if key in ("linear", "exponential") else value for key, value in how.items()}
-        return counts(total, compression, iterations, schedule, **chosen)
-
-    return run
-
-
-def compounding(total: int, compression: float, iterations: int, schedule: str) -> list[int]:
-    """Each iteration takes the share that is due in all from what is left."""
-    left, out = total, []
-    for k in range(1, iterations + 1):
-        left *= (
-            compression ** (-k / iterations)
-            if schedule == "exponential"
-            else 1 - (1 - 1 / compression) * k / iterations
-        )
-        out.append(round(left))
-    return out
-
-
-def counts_cases(seed: int) -> list[Case]:
-    """Both schedules on a random network; and one iteration alone, where they agree."""
-    generator = torch.Generator().manual_seed(seed)
-    total = int(torch.randint(20_000, 90_000, (), generator=generator))
-    compression = float(torch.randint(40, 300, (), generator=generator)) + 0.5
-    n = int(torch.randint(6, 12, (), generator=generator))
-    return [
-        Case("1,600 weights to 16 times fewer, four steps", (1600, 16.0, 4, "exponential")),
-        Case("the same in a straight line", (1600, 16.0, 4, "linear")),
-        Case(f"compression {compression:g} in {n} steps", (total, compression, n, "exponential")),
-        Case(f"compression {compression:g} in {n} steps, a straight line", (total, compression, n, "linear")),
-        Case("one iteration is one cut", (total, 7.0, 1, "exponential")),
-    ]
-
-
-COUNTS = Exercise(
-    id="6.2",
-    name="weights_left",
-    title="Exponential against linear",
-    points=1,
-    reference=weights_left,
-    cases=counts_cases,
-    atol=0.01,
-    rtol=0.0,
-    mistakes=(
-        Mistake(
-            "schedules swapped",
-            "You gave the straight line where the exponential curve was asked for. Which of the two removes the same SHARE "
-            "each time?",
-            counts_with(swapped=True),
-        ),
-        Mistake(
-            "begins with the full network",
-            "Your list begins with all weights. It has one number for each iteration, after it.",
-            counts_with(first=0),
-        ),
-        Mistake(
-            "before each iteration",
-            "You listed what is left BEFORE each iteration, so the target never comes. Count from 1 to `iterations`.",
-            counts_with(first=0, last=-1),
-        ),
-        Mistake(
-            "densities",
-            "You returned fractions. Asked for is how many weights are left, as whole numbers.",
-            lambda total, *how: counts(1, *how, finish=float),
-        ),
-        Mistake(
-            "removed instead of left",
-            "You counted the weights that are gone.",
-            lambda total, *how: [total - left for left in counts(total, *how)],
-        ),
-        Mistake("rounded down", "You cut the fraction off. Take the nearest whole number.", counts_with(finish=int)),
-        Mistake(
-            "compression in a straight line",
-            "You let the COMPRESSION grow by equal steps. In the linear schedule the number of weights falls by equal steps.",
-            counts_with(linear=lambda rho: lambda done: 1 / (1 + (rho - 1) * done)),
-        ),
-        Mistake(
-            "shares taken twice",
-            "You multiplied what is left by the share that is due in all, again and again: far too much goes. The share "
-            "counts from the full network.",
-            compounding,
-        ),
-        Mistake(
-            "target in every iteration",
-            "Every entry is the final number. Iteration k of n goes only a part of the way: what is k / n for?",
-            counts_with(linear=lambda rho: lambda done: 1 / rho, exponential=lambda rho: lambda done: 1 / rho),
-        ),
-        Mistake(
-            "sparsity in the formula",
-            "You raised the SPARSITY to k / n. What is left shrinks by the same factor each time: it is the density that is "
-            "raised.",
-            counts_with(exponential=lambda rho: lambda done: 1 - (1 - 1 / rho) ** (1 / done)),
-        ),
-    ),
-    hints=(
-        "Write the density first: the fraction that is left after iteration k. At k = n it is 1 / compression in both.",
-        "Exponential: compression^(−k / n). Linear: 1 less the part k / n of what has to go, 1 − 1 / compression.",
-        "`[round(total * compression ** (-k / iterations)) for k in range(1, iterations + 1)]` is the exponential one.",
     ),
 )
 
@@ -505,7 +505,7 @@ SNIP = Exercise(
     ),
 )
 
-EXERCISES = (FLOW, COUNTS, SAFE, SNIP)
+EXERCISES = (COUNTS, FLOW, SAFE, SNIP)
 
 # --- quiz ----------------------------------------------------------------------------------------------------------
 

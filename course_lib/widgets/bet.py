@@ -1,4 +1,4 @@
-"""Predict, commit, reveal: the question a widget asks before it shows anything."""
+"""Predict, lock in, reveal: the question a widget asks before it shows anything."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class Question:
 
 
 class BetStrip(ipywidgets.VBox):
-    """The strip with the question, a control to bet with, and the buttons Commit and Skip.
+    """The strip with the question, a control to bet with, and the buttons "Lock it in" and "Skip".
 
     Args:
         question: what is asked.
-        on_settled: called once, when the learner has committed or skipped.
+        on_settled: called once, when the learner has locked a bet in, or skipped it.
 
     >>> strip = BetStrip(Question("How many?", answer=0.09), on_settled=lambda: None)
     >>> strip.guess.value = 0.09
@@ -89,11 +89,11 @@ class BetStrip(ipywidgets.VBox):
         self.question, self._on_settled = question, on_settled
         self.settled = False
         self.guess, self.said = guess_control(question), ipywidgets.HTML()
-        self.committing = ipywidgets.Button(description="Commit", button_style="primary")
+        self.lock = ipywidgets.Button(description="Lock it in", button_style="primary")
         self.skipping = ipywidgets.Button(description="Skip")
-        self.committing.on_click(lambda _: self.commit())
+        self.lock.on_click(lambda _: self.commit())
         self.skipping.on_click(lambda _: self.settle(None))
-        self.row = ipywidgets.HBox([self.committing, self.skipping])
+        self.row = ipywidgets.HBox([self.lock, self.skipping])
         asked = ipywidgets.HTML(html.escape(question.text)).add_class("sn-question")
         super().__init__([asked, self.guess, self.row, self.said.add_class("sn-said")])
         self.add_class("sn-bet")

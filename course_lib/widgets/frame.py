@@ -86,7 +86,7 @@ class LessonWidget(ipywidgets.VBox):
         paint: called as `paint(bits=2, …)` with the value of each control; returns a `View`.
         presets: label of a button -> {name of a control: value}; three to five telling cases.
         canvas: a `Canvas` to paint on; without it the picture is the SVG of the View.
-        question: asked first; the rest stays hidden until the learner commits or skips.
+        question: asked first; the rest stays hidden until the learner locks in a bet or skips it.
         static: returns a small matplotlib Figure (or PNG bytes) for places where no widget runs.
 
     Raises:

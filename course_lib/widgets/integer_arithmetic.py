@@ -1,4 +1,4 @@
-"""An accumulator's bits as the products of one neuron are added, in a register of the width you choose. Lesson 09."""
+"""An accumulator's bits as the products of one unit are added, in a register of the width you choose. Lesson 09."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MIDDLE, BASE = TOP + HEIGHT / 2, TOP + HEIGHT
 
 
 def accumulator_bits(x: Tensor, w: Tensor, bias: int = 0, *, question: Question | None = None) -> LessonWidget:
-    """Add the products of one neuron, step by step, in a register of 8 to 32 bits; the bias comes last.
+    """Add the products of one unit, step by step, in a register of 8 to 32 bits; the bias comes last.
 
     Args:
         x: codes that come in, int8, (K,).
-        w: codes of the neuron's weights, int8, (K,).
+        w: codes of the unit's weights, int8, (K,).
         bias: what is added at the end, a whole number.
         question: asked before anything is shown.
 
@@ -75,13 +75,13 @@ def checked(x: Tensor, w: Tensor, bias: int) -> tuple[list[str], list[int]]:
     kinds = [getattr(codes, "dtype", type(codes).__name__) for codes in (x, w)]
     if kinds != [torch.int8] * 2 or shapes[0] != shapes[1] or len(shapes[0]) != 1 or not shapes[0][0]:
         raise CourseError(
-            f"The codes of one neuron are two int8 tensors (K,), but you passed shapes {shapes[0]} and {shapes[1]} of "
+            f"The codes of one unit are two int8 tensors (K,), but you passed shapes {shapes[0]} and {shapes[1]} of "
             f"{kinds[0]} and {kinds[1]}."
         )
     pairs = list(zip(x.tolist(), w.tolist(), strict=True))
     sums = list(accumulate([*(a * b for a, b in pairs), int(bias)], initial=0))
     if bits_needed(sums) > WORD:
-        raise CourseError(f"A bias of {bias:,} takes the sum beyond {WORD} bits. Pass the neuron's own bias, in codes.")
+        raise CourseError(f"A bias of {bias:,} takes the sum beyond {WORD} bits. Pass the unit's own bias, in codes.")
     added = ["nothing yet", *(f"{a} · {signed(b)} = {a * b:,}" for a, b in pairs), f"bias = {int(bias):,}"]
     return added, sums
 

@@ -1,4 +1,4 @@
-// One image, a teacher's answer to it at the temperature that is dragged, and how well students learnt at each.
+// One image, a teacher's answer to it at the temperature that is dragged, and how well students learned at each.
 // Probabilities are computed here from the logits, so the bars follow the mouse without the kernel.
 
 const WIDTH = 640, HEIGHT = 420, STEPS = 60, ONE = 20, TENFOLD = 20; // T = 10^((step - ONE) / TENFOLD)

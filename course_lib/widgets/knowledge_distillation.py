@@ -71,7 +71,7 @@ def teacher_temperature(
     labels: float,
     question: Question | None = None,
 ) -> LessonWidget:
-    """Drag the temperature over a teacher's answer to one image; below, how well students learnt at each.
+    """Drag the temperature over a teacher's answer to one image; below, how well students learned at each.
 
     Args:
         teacher: images (n, c, h, w) -> logits (n, classes); it is copied.

@@ -246,5 +246,5 @@ def still(measured: Mapping[int, Measured]) -> Figure:
     plot.bar(places + 0.2, trained, 0.38, label=TRAINED, color=BLUE)
     plot.set_xticks(places, [f"{bits} bits" for bits in measured])
     plot.set(ylabel="validation accuracy", ylim=(0, 1.02))
-    plot.legend(fontsize=8, frameon=False, loc="lower left")
+    plot.legend(fontsize=8, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
     return figure

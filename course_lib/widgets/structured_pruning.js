@@ -65,7 +65,7 @@ function render({ model, el }) {
   const svg = sheet(el, WIDTH, Math.max(bottom + 20, 400)), hatch = hatching(svg, `sn-cut-${Math.random().toString(36).slice(2)}`);
   const scores = [...pack.scores[0], ...pack.scores[1]];
   const score = (index) => scores[index].toFixed(3);
-  write(svg, LEFT, 18, `layer ${pack.names[0]}: ${n} filters`, { "font-weight": 600 });
+  write(svg, LEFT, 18, `first layer: ${n} filters`, { "font-weight": 600 });
   const counts = write(svg, LEFT, 36, "", { "font-size": 12.5 });
   const says = write(svg, LEFT, second.y - 26, "", { "font-weight": 600 });
   write(svg, LEFT, second.y - 9, "under each filter its slice; a row is a filter", { "font-size": 12 });
@@ -91,7 +91,7 @@ function render({ model, el }) {
     ? [box(first.x + index * wide, first.y, wide, first.high), box(second.x + index * wide, second.y, wide, m * high)]
     : [box(second.x, second.y + (index - n) * high, n * wide, high), box(right + 10, second.y + (index - n) * high, 44, high)];
   const left = (layer) => (layer ? m : n) - [...gone].filter((index) => (index >= n) === Boolean(layer)).length;
-  const name = (index) => `filter ${index < n ? index : index - n} of layer ${pack.names[index < n ? 0 : 1]}`;
+  const name = (index) => `filter ${index < n ? index : index - n} of the ${index < n ? "first" : "second"} layer`;
   const at = ({ x, y }) => {
     const clamp = (value, count) => Math.min(count - 1, Math.max(0, Math.floor(value)));
     return y < second.y - 10 ? clamp((x - first.x) / wide, n) : n + clamp((y - second.y) / high, m);
@@ -111,7 +111,7 @@ function render({ model, el }) {
     gone = new Set(model.get("gone"));
     put(struck, { d: [...gone].flatMap(area).join("") });
     put(counts, { text: `${left(0)} stay · under the ring: score ${score(here)}` });
-    put(says, { text: `layer ${pack.names[1]}: ${left(1)}/${m} filters × ${left(0)}/${n} inputs` });
+    put(says, { text: `second: ${left(1)}/${m} filters × ${left(0)}/${n} inputs` });
     const column = here < n, where = column ? [first.x + here * wide, first.y] : [first.x - 1, second.y + (here - n) * high];
     put(ring, { x: where[0], y: where[1], width: column ? wide : n * wide + 2, height: column ? first.high : high });
     put(tag, { x: LEFT - 8, y: column ? first.y + 16 : second.y + (here - n + 0.5) * high + 4, text: `filter ${column ? here : here - n}` });

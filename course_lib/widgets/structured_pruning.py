@@ -118,7 +118,7 @@ class Patient:
         kernels = [kernel_greys(self.first.abs().mean(dim=1, keepdim=True)), kernel_greys(self.second)]
         scores = [weight.abs().flatten(1).mean(dim=1).tolist() for weight in (self.first, self.second)]
         return {
-            "names": list(self.names), "sizes": list(self.sizes), "scores": scores,
+            "sizes": list(self.sizes), "scores": scores,
             "sides": [weight.shape[-1] for weight in (self.first, self.second)],
             "greys": [grey.numpy().tobytes() for grey in kernels],
         }  # fmt: skip
@@ -235,7 +235,7 @@ def still(patient: Patient, gone: Sequence[int]) -> Figure:
         span = axes.axvspan if index < n else axes.axhspan
         place = index if index < n else index - n
         span(place - 0.5, place + 0.5, facecolor="white", edgecolor=ORANGE, hatch="////", alpha=0.8)
-    axes.set(xlabel=f"filters of layer {patient.names[0]}", ylabel=f"filters of layer {patient.names[1]}")
-    axes.set_title(f"layer {patient.names[1]}: each square is a kernel", color=BLUE)
+    axes.set(xlabel="filters of the first layer", ylabel="filters of the second layer")
+    axes.set_title("second layer: each square is a kernel", color=BLUE)
     axes.grid(False)
     return figure

@@ -73,7 +73,7 @@ from course_lib import viz
 
 digits = {str(label): data.train.x[data.train.y == label][0, 0] for label in range(6)}
 viz.images(
-    digits,
+    digits, cmap="gray",
     caption="Six images of the training split, with their labels.",
     alt=f"Digits: {', '.join(digits)}.",
 )
@@ -203,7 +203,7 @@ mine = torch.nn.Sequential(
 print(f"{parameter_count(mine):,} parameters")
 for cost in layer_costs(mine, input_shape=(3, 32, 32)):
     print(
-        f"layer {cost.name}: {cost.parameters:,} parameters, {cost.macs:,} multiply-adds, "
+        f"layer {cost.name}: {cost.parameters:,} parameters, {cost.macs:,} MACs (multiply-adds), "
         f"{cost.activation_bytes:,} bytes of output"
     )
 

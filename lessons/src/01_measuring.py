@@ -322,7 +322,7 @@ viz.curves(
 #
 # ## 4 · Play
 #
-# VGG-16, layer by layer: weights to the left, work to the right. It begins with your bet; commit it, or skip it. Then:
+# VGG-16, layer by layer: weights to the left, work to the right. It begins with your bet; lock it in, or skip it. Then:
 # 1. Press *Last three convolutions at 0.9*. Which ratio moves?
 # 2. Press *First two convolutions at 0.9*. Which one now?
 # 3. Can you reach a theoretical speedup of 2 while the compression ratio stays below 1.2?

@@ -316,10 +316,10 @@ evidence(
 # And your bets:
 
 # %%
-bet_gain.reveal(100 * gradually.mean, "Paired over five folds, at an equal budget of 300 steps.")
+bet_gain.reveal(round(100 * gradually.mean, 1), "Paired over five folds, at an equal budget of 300 steps.")
 
 # %%
-bet_line.reveal(100 * cube.mean, "Halfway, the straight line still has far more to cut.")
+bet_line.reveal(round(100 * cube.mean, 1), "Halfway, the straight line still has far more to cut.")
 
 # %% [markdown]
 # ## 6 · Where it fails

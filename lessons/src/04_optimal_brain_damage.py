@@ -46,16 +46,9 @@ from course_lib.checking import predict
 
 bet_same = predict(
     "same", unit="%",
-    question="Of the tenth of the weights that are smallest, how many are also among the cheapest tenth?",
+    question="Of the tenth of the weights that are smallest, what share is also among the cheapest tenth?",
 )
 bet_same
-
-# %%
-bet_surgery = predict(
-    "surgery", unit="%",
-    question="XOR networks of nine weights lose their smallest one. How many are still right?",
-)
-bet_surgery
 
 # %% [markdown]
 # ## 2 · The idea
@@ -240,8 +233,8 @@ weight_on_its_curve(net, x[:300], y[:300], diagonal_hessian(net, x[:300], y[:300
 # ## 5 · Evidence
 #
 # **Without retraining.** Four orders of removal on the paper's network: random, magnitude, and saliency with *h* from the
-# recursion or from Gauss–Newton. The fraction removed is the sparsity; the other axis is the paper's: the training error in
-# decibels, here above the whole network's (+3 dB is twice the error).
+# recursion or from Gauss–Newton. The upward axis is the paper's: the training error in decibels, here above the whole
+# network's (+3 dB is twice the error).
 
 # %%
 from course_lib.experiments.optimal_brain_damage import (
@@ -262,7 +255,7 @@ def rise(order, level):  # in each trial, in dB above the whole network
 actual = {order: [rise(order, level) for level in LEVELS] for order in ORDERS}
 viz.curves(
     LEVELS, {order: [summarise(row) for row in rows] for order, rows in actual.items()},
-    xlabel="fraction removed", ylabel="error above the whole network's, dB",
+    xlabel="sparsity", ylabel="error above the whole network's, dB",
     caption="Random removal ruins the network at once; saliency keeps its error low longest.",
 )
 
@@ -279,7 +272,7 @@ predicted = {order: [foretold(order, level) for level in LEVELS] for order in OR
 lines = {f"{order}, {kind}": [summarise(row) for row in rows[order]]
          for order in ORDERS[2:] for kind, rows in (("actual", actual), ("predicted", predicted))}
 viz.curves(
-    LEVELS, lines, xlabel="fraction removed", ylabel="error above the whole network's, dB",
+    LEVELS, lines, xlabel="sparsity", ylabel="error above the whole network's, dB",
     caption="Prediction and fact start together, then part: the recursion's first, Gauss–Newton's later.",
 )
 
@@ -312,20 +305,77 @@ for order, rows in tested.items():
     print(f"{order:9} test accuracy", ", ".join(told))
 viz.curves(
     ROUNDS, {order: [summarise(row) for row in rows] for order, rows in error.items()},
-    xlabel="fraction removed", ylabel="error above the whole network's, dB",
+    xlabel="sparsity", ylabel="error above the whole network's, dB",
     caption="Retrained after each cut, the error stays flat until more than half of the weights are gone.",
 )
+
+# %% [markdown]
+# **Paper says / measured here.** The cell fails if a judged claim does not hold. "Agree" is an error within 0.4 dB (10 %)
+# of the predicted one, "part" is more; "against" is a paired difference of errors,
+# judged lower by more than two standard errors (without retraining in the mean over 0.5 to 0.7); "flat" is less than 1 dB
+# above the whole network.
+
+# %%
+from course_lib.evidence import Claim, evidence
+
+gap = lambda order, i: paired_difference(actual[order][i], predicted[order][i])
+late = lambda order: [sum(trial) / 3 for trial in zip(*actual[order][4:7])]
+over = {order: paired_difference(late(order), late("magnitude")) for order in ORDERS}
+by_chance = paired_difference(late("recursion"), late("random"))
+against = lambda order, i: paired_difference(error["recursion"][i], error[order][i])
+flat, longer, chance = summarise(error["recursion"][2]), against("none", 2), against("random", 2)
+deep = against("magnitude", 3)
+early = {order: gap(order, LEVELS.index(0.3)) for order in ORDERS[2:]}
+near, parted = early["Gauss-Newton"], gap("recursion", LEVELS.index(0.9))
+dB = lambda summary: f"{summary.mean:+.2f} ± {summary.sd:.2f} dB"
+
+# %%
+knee, later, exact = "good agreement to ~30 %", "error rises far later", over["Gauss-Newton"]
+without_retraining = [
+    Claim("predicted agrees at 0.3 (Gauss-Newton)", knee, dB(near), near.high < 0.4),
+    Claim("… with the recursion", knee, dB(early["recursion"]), None),
+    Claim("they part by 0.9 (recursion)", "then the curves split", dB(parted), parted.low > 0.4),
+    Claim("saliency against magnitude (Gauss-Newton)", later, dB(exact), exact.high < 0),
+    Claim("… with the recursion", later, dB(over["recursion"]), None),
+    Claim("saliency against random", "too bad to draw", dB(by_chance), by_chance.high < 0),
+]
+
+# %%
+evidence(
+    *without_retraining,
+    Claim("retrained, flat to 0.6 (recursion)", "nearly flat to ~60 %", dB(flat), flat.high < 1),
+    Claim("… against the whole net, trained on", "", dB(longer), None),
+    Claim("… against random deletion", "", dB(chance), chance.high < 0),
+    Claim("retrained to 0.8, against magnitude", "", dB(deep), None),
+)
+
+# %% [markdown]
+# And your bet:
+
+# %%
+flat_of = lambda order: torch.cat([s.flatten() for s in scores[order][0].values()])
+tenth = round(0.1 * len(flat_of("magnitude")))
+lowest = lambda order: set(flat_of(order).argsort()[:tenth].tolist())
+both = len(lowest("magnitude") & lowest("Gauss-Newton")) / tenth
+bet_same.reveal(round(100 * both), "By magnitude and by saliency (Gauss-Newton), first network.")
 
 # %% [markdown]
 # ### Optional: Optimal Brain Surgeon
 #
 # Babak Hassibi and David Stork (1992) kept the cross terms. If weight *q* must go, which change of *all* weights raises
-# the loss least? With the full inverse Hessian the answer is one line. (If you skip this part, run its cells all the same:
-# the table below shows both methods.)
+# the loss least? With the full inverse Hessian the answer is one line. (The rest of the lesson does not need
+# this part.)
 #
 # $$L_q = \frac{w_q^2}{2\,[H^{-1}]_{qq}} \qquad \delta w = -\frac{w_q}{[H^{-1}]_{qq}}\, H^{-1} e_q$$
 #
-# $H^{-1}$ has a number for each *pair* of weights, so this is for small networks, such as XOR's nine weights:
+# $H^{-1}$ has a number for each *pair* of weights, so this is for small networks, such as XOR's nine weights. Bet first:
+
+# %%
+bet_surgery = predict(
+    "surgery", unit="%",
+    question="XOR networks of nine weights lose their smallest one. What share is still right?",
+)
+bet_surgery
 
 # %%
 from course_lib.data import xor
@@ -367,64 +417,22 @@ for problem in (1, 2, 3):
     print(f"MONK's {problem}, weights left:", "; ".join(told))
 
 # %% [markdown]
-# **Paper says / measured here.** The cell fails if a judged claim does not hold. "Agree" is an error within 0.4 dB (10 %)
-# of the predicted one, "part" is more; "against" is a paired difference of errors,
-# judged lower by more than two standard errors (without retraining in the mean over 0.5 to 0.7); "flat" is less than 1 dB above the whole network. The surgeon's paper names 90, 76 and 62 % without saying in its
-# abstract which is which, so the mean of the three is compared, within 10 points.
+# The surgeon's paper names 90, 76 and 62 % without saying in its abstract which is which, so the mean of the three is
+# compared, within 10 points.
 
 # %%
-from course_lib.evidence import Claim, evidence
-
-gap = lambda order, i: paired_difference(actual[order][i], predicted[order][i])
-late = lambda order: [sum(trial) / 3 for trial in zip(*actual[order][4:7])]
-over = {order: paired_difference(late(order), late("magnitude")) for order in ORDERS}
-by_chance = paired_difference(late("recursion"), late("random"))
-against = lambda order, i: paired_difference(error["recursion"][i], error[order][i])
-flat, longer, chance = summarise(error["recursion"][2]), against("none", 2), against("random", 2)
-deep = against("magnitude", 3)
-early = {order: gap(order, LEVELS.index(0.3)) for order in ORDERS[2:]}
-near, parted = early["Gauss-Newton"], gap("recursion", LEVELS.index(0.9))
 share_gone = lambda method: [sum(of) / 3 for of in zip(*(gone[k, method] for k in (1, 2, 3)))]
 removed = summarise(share_gone("surgeon"))
 ahead = paired_difference(share_gone("surgeon"), share_gone("saliency"))
-dB = lambda summary: f"{summary.mean:+.2f} ± {summary.sd:.2f} dB"
-
-# %%
-knee, later, exact = "good agreement to ~30 %", "error rises far later", over["Gauss-Newton"]
-without_retraining = [
-    Claim("predicted agrees at 0.3 (Gauss-Newton)", knee, dB(near), near.high < 0.4),
-    Claim("… with the recursion", knee, dB(early["recursion"]), None),
-    Claim("they part by 0.9 (recursion)", "then the curves split", dB(parted), parted.low > 0.4),
-    Claim("saliency against magnitude (Gauss-Newton)", later, dB(exact), exact.high < 0),
-    Claim("… with the recursion", later, dB(over["recursion"]), None),
-    Claim("saliency against random", "too bad to draw", dB(by_chance), by_chance.high < 0),
-]
-
-# %%
 alone = intact["surgeon"] > 0.9 and max(intact["magnitude"], intact["saliency"]) < 0.1
 evidence(
-    *without_retraining,
-    Claim("retrained, flat to 0.6 (recursion)", "nearly flat to ~60 %", dB(flat), flat.high < 1),
-    Claim("… against the whole net, trained on", "", dB(longer), None),
-    Claim("… against random deletion", "", dB(chance), chance.high < 0),
-    Claim("retrained to 0.8, against magnitude", "", dB(deep), None),
     Claim("XOR: right after surgery only", "only OBS always", f"{intact['surgeon']:.0%}", alone),
     Claim("MONK's: share removed", "90, 76, 62 %", f"{removed:%}", abs(removed.mean - 0.76) <= 0.1),
     Claim("… more than without surgery", "", f"{ahead:points}", ahead.low > 0),
 )
 
-# %% [markdown]
-# And your bets:
-
 # %%
-flat_of = lambda order: torch.cat([s.flatten() for s in scores[order][0].values()])
-tenth = round(0.1 * len(flat_of("magnitude")))
-lowest = lambda order: set(flat_of(order).argsort()[:tenth].tolist())
-both = len(lowest("magnitude") & lowest("Gauss-Newton")) / tenth
-bet_same.reveal(round(100 * both), "By magnitude and by saliency (Gauss-Newton), first network.")
-
-# %%
-bet_surgery.reveal(100 * intact["magnitude"], "XOR needs all nine weights, unless the others move.")
+bet_surgery.reveal(round(100 * intact["magnitude"]), "XOR needs all nine weights, unless the others move.")
 
 # %% [markdown]
 # ## 6 · Where it fails
@@ -473,7 +481,7 @@ twins.weight.data[:] = 0
 print(f"predicted {h.sum().item() / 2:.2f}, actual {cost():.2f}")
 
 # %% [markdown]
-# The surgeon sees this term, at the price of a matrix: for this lesson's network that would be
+# The surgeon of the optional part sees this term, at the price of a matrix: for this lesson's network that would be
 
 # %%
 n = sum(parameter.numel() for parameter in nets[0].parameters())

@@ -402,7 +402,7 @@ quiz()
 # %% [markdown]
 # ## 9 · Next
 #
-# The **exercises** let you write a round, the rewinding, early stopping and the whole loop. Then **lesson 06** prunes
+# The **exercises** let you write early stopping, a round, the rewinding and the whole loop. Then **lesson 06** prunes
 # before any training.
 #
 # - Frankle, Carbin 2019, *The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks*, ICLR.

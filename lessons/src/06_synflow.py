@@ -469,7 +469,7 @@ quiz()
 # %% [markdown]
 # ## 9 · Next
 #
-# The **exercises** let you write SynFlow's score, its schedules, the exact test for an empty layer, and SNIP's score. Then
+# The **exercises** let you write SynFlow's schedules, its score, the exact test for an empty layer, and SNIP's score. Then
 # **lesson 07** removes whole filters, so that the network really becomes smaller.
 #
 # - Tanaka, Kunin, Yamins, Ganguli 2020, *Pruning neural networks without any data by iteratively conserving synaptic flow*,

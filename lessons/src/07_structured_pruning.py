@@ -214,8 +214,8 @@ except CourseError as error:
 # %% [markdown]
 # ## 4 · Play
 #
-# Your first network: its 16 filters as columns, their slices in the second layer below them. (It calls them layer 0 and 3,
-# their places among the network's modules.) Click a filter, or move the ring with the arrow keys and press Enter.
+# Your first network: its 16 filters as columns, their slices in the second layer below them. Click a filter, or move the
+# ring with the arrow keys and press Enter.
 # 1. Remove one filter of the first layer. What vanishes in the second? Now a row of the second: what vanishes behind it?
 # 2. Take the weaker half of both. MACs, parameters and time: which falls most, which least, and why?
 # 3. The stronger half instead: what says the accuracy about the score?
@@ -299,7 +299,7 @@ versions = {
     "filters masked": mask_filters(vgg11, 0.5, example_input=images),
     "filters removed": remove_filters(vgg11, 0.5, example_input=images),
 }
-times = side_by_side({name: lambda net=net: net(images) for name, net in versions.items()}, rounds=25)
+times = side_by_side({name: lambda net=net: net(images) for name, net in versions.items()}, turns=25)
 
 # %%
 share = macs(versions["filters removed"], (3, 32, 32)) / macs(vgg11, (3, 32, 32))
@@ -360,7 +360,7 @@ bet_loss.reveal(round(100 * at_half.mean, 1), "At half of the filters, the mean 
 WIDTHS = [16, 24, 32, 35, 40, 48, 64]
 convs = {n: nn.Conv2d(n, n, 3, padding=1) for n in WIDTHS}
 inputs = {n: torch.rand(8, n, 14, 14) for n in WIDTHS}
-per_width = side_by_side({n: lambda n=n: convs[n](inputs[n]) for n in WIDTHS}, rounds=40)
+per_width = side_by_side({n: lambda n=n: convs[n](inputs[n]) for n in WIDTHS}, turns=40)
 price = {n: ratios(per_width[n], per_width[32])[0] * (32 / n) ** 2 for n in WIDTHS}
 viz.curves(
     WIDTHS, {"time per MAC, against 32 channels": list(price.values())}, levels={"its share": 1.0},
@@ -380,7 +380,7 @@ print(f"35 channels against 32: {(35 / 32) ** 2:.2f} × the MACs, {took:.2f} × 
 
 # %%
 pair = {"whole": nets[0], "half the filters": small[0]}
-tiny = side_by_side({name: lambda net=net: net(x[:1]) for name, net in pair.items()}, rounds=40)
+tiny = side_by_side({name: lambda net=net: net(x[:1]) for name, net in pair.items()}, turns=40)
 middle, low, high = ratios(tiny["half the filters"], tiny["whole"])
 left = macs(small[0], folds[0].input_shape) / macs(nets[0], folds[0].input_shape)
 print(f"one digit: {left:.2f} × the MACs, {middle:.2f} × the time (middle half {low:.2f} to {high:.2f})")

@@ -28,8 +28,8 @@ from course_lib.experiments.quantization_aware_training import trained
 TRIALS, BEFORE, STEPS = 5, 300, 120  # steps in float; more steps that every way gets
 folds = [load("digits", fold=fold) for fold in range(TRIALS)]
 nets = trained(folds, steps=BEFORE)
-dense = test_accuracies(nets, folds)
-print(f"test accuracy as floats: {summarise(dense):%}")
+in_float = test_accuracies(nets, folds)
+print(f"test accuracy as floats: {summarise(in_float):%}")
 
 # %% [markdown]
 # ## 1 · Predict
@@ -192,7 +192,7 @@ from course_lib.quantization import choose_qparams, quantize
 conv, norm = nets[0][3], nets[0][4]
 gain = (norm.weight * (norm.running_var + norm.eps).rsqrt()).detach().view(-1, 1, 1, 1)
 same = {}
-for name, axis in (("one grid per channel", 0), ("one grid for all", None)):
+for name, axis in (("one grid a channel", 0), ("one grid for all", None)):
     codes = lambda w: quantize(w, choose_qparams(w, 4, symmetric=True, axis=axis))
     plain, folded = codes(conv.weight.detach()), codes(gain * conv.weight.detach())
     same[name] = (plain * gain.sign() == folded).float().mean().item()
@@ -327,7 +327,7 @@ steps_alone = paired_difference(two["rounded"], earlier)
 slope, better = ahead("with", "without"), ahead("both", "with")
 coarse = paired_difference(three["weights only"], three["activations only"])
 late = paired_difference(three["both"], three["never frozen"])
-kept, per_layer = same["one grid per channel"], "8 bits, per layer: 0.1 → 70 %"
+kept, per_layer = same["one grid a channel"], "8 bits, per layer: 0.1 → 70 %"
 
 # %%
 evidence(

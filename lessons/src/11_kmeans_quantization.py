@@ -43,7 +43,7 @@ from course_lib.checking import predict
 bet_values = predict(
     "values",
     unit="points",
-    question="Each layer's surviving weights are rounded to just FOUR values, untrained. Accuracy lost?",
+    question="Each layer's surviving weights become just FOUR values, with no training after. Accuracy lost?",
 )
 bet_values
 
@@ -410,7 +410,7 @@ evidence(
 # And your bets:
 
 # %%
-bet_values.reveal(round(-100 * four_values.mean, 1), "Mean of five folds, before any fine-tuning.")
+bet_values.reveal(round(-100 * four_values.mean, 1), "Mean of five folds, before the codebook is trained.")
 
 # %%
 bet_file.reveal(round(ratios.mean, 1), "Codebooks, gaps, biases, names and checksum are in it.")

@@ -70,7 +70,7 @@ from course_lib.viz import BLUE, GREY, ORANGE, Picture, new_figure
 WHAT = {"response": "answers", "feature": "hidden layers", "relation": "how examples\nrelate"}
 WHEN = {"offline": "teacher first,\nthen student", "online": "both at once", "self": "one network"}
 figure, (left, right) = new_figure(columns=2, size=(6.4, 1.7))
-for axes, title, kinds in ((left, "WHAT is learnt from", WHAT), (right, "WHEN the teacher learns", WHEN)):
+for axes, title, kinds in ((left, "WHAT is learned from", WHAT), (right, "WHEN the teacher learns", WHEN)):
     axes.axis("off")
     axes.set(xlim=(0, 3), ylim=(0.4, 1.9))
     axes.text(1.5, 1.7, title, ha="center", weight="bold")
@@ -79,7 +79,7 @@ for axes, title, kinds in ((left, "WHAT is learnt from", WHAT), (right, "WHEN th
         axes.plot([1.5, place + 0.5], [1.6, 1.15], color=GREY)
         axes.text(place + 0.5, 1.0, kind, ha="center", va="center", bbox=box)
         axes.text(place + 0.5, 0.78, says, ha="center", va="top", fontsize=8)
-alt = f"Two trees. What is learnt from: {', '.join(WHAT)}. When: {', '.join(WHEN)}. Here: response, offline."
+alt = f"Two trees. What is learned from: {', '.join(WHAT)}. When: {', '.join(WHEN)}. Here: response, offline."
 Picture(figure, "Two questions tell methods apart. This lesson: response, offline (orange).", alt)
 
 # %% [markdown]
@@ -236,7 +236,7 @@ viz.curves(
     [sum(map(len, splits)) / 5 for splits in sets.values()], series, xlabel="images to learn from",
     ylabel="test accuracy", percent=True, logx=True,
     levels={"teacher": summarise(test_accuracies(teachers, folds)).mean},
-    caption="Soft targets gain most where images are few; where there are enough, true labels do as well.",
+    caption="Soft targets gain most where images are few; with enough of them labels do as well or better.",
 )  # fmt: skip
 
 # %% [markdown]

@@ -318,7 +318,7 @@ from course_lib.experiments.gradient_checkpointing import layer_runs, slowdowns
 
 CUTS = [2, 4, 7, 14, 28, 49]
 wide, x_wide = deep_chain(N, 256), torch.randn(BATCH, 256)
-times = slowdowns(wide, x_wide, {k: in_segments(k) for k in CUTS}, rounds=5)
+times = slowdowns(wide, x_wide, {k: in_segments(k) for k in CUTS}, turns=5)
 runs = {k: layer_runs(chain, x, in_segments(k)) for k in CUTS}
 viz.curves(
     CUTS, {"measured": [summarise(times[k]) for k in CUTS], "counted": [(runs[k] / N + 2) / 3 for k in CUTS]},

@@ -269,7 +269,7 @@ viz.curves(
     {f"{kind}, {name}": over(runs, kind)
      for kind in ("short", "long") for name, runs in (("right", right), ("with the bug", wrong))},
     xlabel="optimiser step", ylabel="test loss of a word",
-    caption="With the bug, short answers are learned sooner; long ones a little later, if at all.",
+    caption="With the bug, short answers are learned sooner; long ones hardly notice.",
 )
 
 # %% [markdown]

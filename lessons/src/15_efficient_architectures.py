@@ -297,7 +297,7 @@ parts = {
     "depthwise": nn.Conv2d(128, 128, 3, padding=1, groups=128),
     "1×1": nn.Conv2d(128, 128, 1),
 }
-times = side_by_side({name: lambda conv=conv: conv(maps) for name, conv in parts.items()}, rounds=60)
+times = side_by_side({name: lambda conv=conv: conv(maps) for name, conv in parts.items()}, turns=60)
 clock = {name: ratios(times[name], times["standard"]) for name in parts}
 cost = {name: macs(conv, (128, 14, 14)) for name, conv in parts.items()}
 work = {name: cost[name] / cost["standard"] for name in parts}
@@ -309,7 +309,7 @@ for name in parts:
 pair = {name: net().eval() for name, net in
         {"standard": lambda: mobilenet(block=standard_conv), "MobileNet": mobilenet}.items()}
 photo = torch.rand(1, 3, 160, 160)
-whole = side_by_side({name: lambda net=net: net(photo) for name, net in pair.items()}, rounds=7)
+whole = side_by_side({name: lambda net=net: net(photo) for name, net in pair.items()}, turns=7)
 clock["MobileNet"] = ratios(whole["MobileNet"], whole["standard"])
 work["MobileNet"] = macs(mobile, image(160)) / macs(heavy, image(160))
 print(f"MobileNet  {work['MobileNet']:6.1%} of the MACs, time {said('MobileNet')}")
@@ -377,7 +377,7 @@ bet_time.reveal(took, "Fewer multiplications, but each is far slower. Why?")
 # %%
 GROUPS = [1, 2, 4, 8, 16, 32, 128]
 convs = {g: nn.Conv2d(128, 128, 3, padding=1, groups=g) for g in GROUPS}
-per_group = side_by_side({g: lambda g=g: convs[g](maps) for g in GROUPS}, rounds=40)
+per_group = side_by_side({g: lambda g=g: convs[g](maps) for g in GROUPS}, turns=40)
 price = [ratios(per_group[g], per_group[1])[0] * g for g in GROUPS]
 viz.curves(
     GROUPS, {"time per MAC, against 1 group": price}, levels={"the same": 1.0}, logx=True,
@@ -387,7 +387,7 @@ viz.curves(
 
 # %%
 uses = {g: 9 * 128 // g for g in GROUPS}
-idle = side_by_side({"relu": lambda: maps.relu(), "depthwise": lambda: convs[128](maps)}, rounds=60)
+idle = side_by_side({"relu": lambda: maps.relu(), "depthwise": lambda: convs[128](maps)}, turns=60)
 print("multiplications for each number of the input:", uses)
 print(f"a ReLU, without any: {ratios(idle['relu'], idle['depthwise'])[0]:.0%} of the depthwise time")
 

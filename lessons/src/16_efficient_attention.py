@@ -175,7 +175,7 @@ for order in (False, True):
     with ProductCounter() as counter:
         ours = my_linear(q, k, v, order)
     assert torch.allclose(ours, linear_attention(q, k, v), atol=1e-5)
-    print(f"from the {'right' if order else 'left '}: {counter.macs:9,} multiply-adds")
+    print(f"from the {'right' if order else 'left '}: {counter.macs:9,} MACs")
 
 # %% [markdown]
 # **A model to try them in.** Two layers, learning to reverse 12 random digits: after the separator (token 10) it writes the
@@ -361,7 +361,7 @@ AFTER = [64, 128, 256, 512, 1024]
 macs = {n: token_macs(writer, n) for n in AFTER}
 for n in AFTER:
     cached, again = token_times(writer, n)
-    print(f"after {n:5,} tokens: with the cache {macs[n][0]:9,} multiply-adds, {cached.median_ms:5.2f} ms; "
+    print(f"after {n:5,} tokens: with the cache {macs[n][0]:9,} MACs, {cached.median_ms:5.2f} ms; "
           f"without {macs[n][1]:13,}, {again.median_ms:6.1f} ms")  # fmt: skip
 
 # %%

@@ -17,7 +17,40 @@ import torch
 from torch import Tensor
 
 # %% [markdown]
-# ## Exercise <<n>>.1 · One round of pruning
+# ## Exercise <<n>>.1 · Early stopping, in hindsight
+#
+# *Warm-up · 5 minutes · 1 point*
+#
+# The paper trains every network to the end and then asks when it *should* have stopped: at the smallest validation loss.
+# That step, and the test accuracy measured there, are the two numbers of its figures.
+
+# %% exercise=1
+def early_stop(steps: list[int], validation_loss: Tensor, test_accuracy: Tensor) -> tuple[int, float]:
+    """Find when training should have stopped, and how good the network was then.
+
+    Args:
+        steps: when measurements were made.
+        validation_loss, test_accuracy: (measurements,), in the same order.
+
+    Returns:
+        the step, the first one if there are several; and the test accuracy then, a fraction 0..1.
+    """
+    ### BEGIN SOLUTION
+    best = int(validation_loss.argmin())
+    return steps[best], float(test_accuracy[best])
+    ### END SOLUTION
+
+
+# %%
+check(early_stop)
+
+# %% [markdown]
+# Stuck? `hint("<<n>>.1")` gives the next of three hints; `solution("<<n>>.1")` opens after a pass or three failed tries.
+#
+# To think about: what would go wrong if the test accuracy chose the step?
+
+# %% [markdown]
+# ## Exercise <<n>>.2 · One round of pruning
 #
 # *Medium · 12 minutes · 2 points*
 #
@@ -25,7 +58,7 @@ from torch import Tensor
 # $\mathrm{round}(\text{rate} \cdot n)$ go. Each layer is ranked on its own and has its own rate: the output layer is small
 # and is pruned more gently. What has gone stays gone, whatever value is left over there.
 
-# %% exercise=1
+# %% exercise=2
 def prune_one_round(
     weights: dict[str, Tensor], masks: dict[str, Tensor], rates: dict[str, float]
 ) -> dict[str, Tensor]:
@@ -55,7 +88,7 @@ def prune_one_round(
 check(prune_one_round)
 
 # %% [markdown]
-# Stuck? `hint("<<n>>.1")` gives the next of three hints; `solution("<<n>>.1")` opens after a pass or three failed tries.
+# Hints: `hint("<<n>>.2")`.
 #
 # <details><summary>I get <code>KeyError: 'hidden.bias'</code></summary>
 #
@@ -63,14 +96,14 @@ check(prune_one_round)
 # </details>
 
 # %% [markdown]
-# ## Exercise <<n>>.2 · Rewind
+# ## Exercise <<n>>.3 · Rewind
 #
 # *Easy · 8 minutes · 2 points*
 #
 # During a training, snapshots of all parameters were kept at some steps. Make what the ticket's training starts from: the
 # values at `step` (0 for the first values, more for late rewinding), with zeros where the mask says so.
 
-# %% exercise=2
+# %% exercise=3
 def rewind(
     snapshots: dict[int, dict[str, Tensor]], masks: dict[str, Tensor], step: int
 ) -> dict[str, Tensor]:
@@ -97,44 +130,13 @@ def rewind(
 check(rewind)
 
 # %% [markdown]
-# Hints: `hint("<<n>>.2")`.
+# Hints: `hint("<<n>>.3")`.
 #
 # <details><summary>The check says that the function changed the values it was given, but mine does not</summary>
 #
 # The check overwrites your result afterwards, as a training would. If a snapshot changes with it, you returned the
 # snapshot's own tensor: `clone()` it.
 # </details>
-
-# %% [markdown]
-# ## Exercise <<n>>.3 · Early stopping, in hindsight
-#
-# *Warm-up · 5 minutes · 1 point*
-#
-# The paper trains every network to the end and then asks when it *should* have stopped: at the smallest validation loss.
-# That step, and the test accuracy measured there, are the two numbers of its figures.
-
-# %% exercise=3
-def early_stop(steps: list[int], validation_loss: Tensor, test_accuracy: Tensor) -> tuple[int, float]:
-    """Find when training should have stopped, and how good the network was then.
-
-    Args:
-        steps: when measurements were made.
-        validation_loss, test_accuracy: (measurements,), in the same order.
-
-    Returns:
-        the step, the first one if there are several; and the test accuracy then, a fraction 0..1.
-    """
-    ### BEGIN SOLUTION
-    best = int(validation_loss.argmin())
-    return steps[best], float(test_accuracy[best])
-    ### END SOLUTION
-
-
-# %%
-check(early_stop)
-
-# %% [markdown]
-# Hints: `hint("<<n>>.3")`. To think about: what would go wrong if the test accuracy chose the step?
 
 # %% [markdown]
 # ## Exercise <<n>>.4 · The whole loop

@@ -18,59 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # %% [markdown]
-# ## Exercise <<n>>.1 · SynFlow's score
-#
-# *Hard · 15 minutes · 3 points*
-#
-# Take the absolute value of *everything* the network holds: weights, biases, the numbers of batch norm. Send one input of
-# ones through it. With $R$ the sum of the outputs, a weight's score is
-#
-# $$|w| \cdot \frac{\partial R}{\partial |w|}.$$
-#
-# The network is to be trained afterwards, so it must come back as it was. One of the checks is twelve layers deep.
-
-# %% exercise=1
-def synflow_score(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Score every weight of the linear and convolutional layers by the flow it carries.
-
-    Args:
-        model: the network; it may hold biases and batch norm, and comes in training mode. It is not changed.
-        x: a batch of images (n, channels, height, width); only the shape of one of them is needed.
-
-    Returns:
-        parameter name, such as "1.weight" -> score, the weight's shape, float64.
-    """
-    ### BEGIN SOLUTION
-    twin = copy.deepcopy(model).double().eval()
-    with torch.no_grad():
-        for tensor in twin.state_dict().values():
-            tensor.abs_()
-    layers = {n: layer for n, layer in twin.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
-    weights = {f"{name}.weight": layer.weight for name, layer in layers.items()}
-    flow = twin(torch.ones_like(x[:1], dtype=torch.float64)).sum()
-    gradients = torch.autograd.grad(flow, list(weights.values()))
-    return {name: w.detach() * g for (name, w), g in zip(weights.items(), gradients)}
-    ### END SOLUTION
-
-
-# %%
-check(synflow_score)
-
-# %% [markdown]
-# Stuck? `hint("<<n>>.1")` gives the next of three hints; `solution("<<n>>.1")` opens after a pass or three failed tries.
-#
-# <details><summary>I get <code>RuntimeError: a leaf Variable that requires grad is being used in an in-place operation</code></summary>
-#
-# Changing a parameter in place is no step of the computation that is differentiated: do it under `torch.no_grad()`.
-# </details>
-#
-# <details><summary>I get <code>RuntimeError: … expected scalar type Double but found Float</code> (or the other way round)</summary>
-#
-# The network and its input must be the same kind of number: make both `double()`.
-# </details>
-
-# %% [markdown]
-# ## Exercise <<n>>.2 · Exponential against linear
+# ## Exercise <<n>>.1 · Exponential against linear
 #
 # *Warm-up · 8 minutes · 1 point*
 #
@@ -78,7 +26,7 @@ check(synflow_score)
 #
 # $$\text{exponential: } \rho^{-k/n}, \qquad \text{linear: } 1 - \left(1 - \frac{1}{\rho}\right) \frac{k}{n}.$$
 
-# %% exercise=2
+# %% exercise=1
 def weights_left(total: int, compression: float, iterations: int, schedule: str) -> list[int]:
     """Give the number of weights that are left after each iteration.
 
@@ -106,7 +54,7 @@ def weights_left(total: int, compression: float, iterations: int, schedule: str)
 check(weights_left)
 
 # %% [markdown]
-# Hints: `hint("<<n>>.2")`.
+# Stuck? `hint("<<n>>.1")` gives the next of three hints; `solution("<<n>>.1")` opens after a pass or three failed tries.
 #
 # <details><summary>The check says that it expected 4 entries and got 5</summary>
 #
@@ -114,6 +62,58 @@ check(weights_left)
 # </details>
 #
 # To think about: which share of the *remaining* weights does the linear schedule take in its last step?
+
+# %% [markdown]
+# ## Exercise <<n>>.2 · SynFlow's score
+#
+# *Hard · 15 minutes · 3 points*
+#
+# Take the absolute value of *everything* the network holds: weights, biases, the numbers of batch norm. Send one input of
+# ones through it. With $R$ the sum of the outputs, a weight's score is
+#
+# $$|w| \cdot \frac{\partial R}{\partial |w|}.$$
+#
+# The network is to be trained afterwards, so it must come back as it was. One of the checks is twelve layers deep.
+
+# %% exercise=2
+def synflow_score(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Score every weight of the linear and convolutional layers by the flow it carries.
+
+    Args:
+        model: the network; it may hold biases and batch norm, and comes in training mode. It is not changed.
+        x: a batch of images (n, channels, height, width); only the shape of one of them is needed.
+
+    Returns:
+        parameter name, such as "1.weight" -> score, the weight's shape, float64.
+    """
+    ### BEGIN SOLUTION
+    twin = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        for tensor in twin.state_dict().values():
+            tensor.abs_()
+    layers = {n: layer for n, layer in twin.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))}
+    weights = {f"{name}.weight": layer.weight for name, layer in layers.items()}
+    flow = twin(torch.ones_like(x[:1], dtype=torch.float64)).sum()
+    gradients = torch.autograd.grad(flow, list(weights.values()))
+    return {name: w.detach() * g for (name, w), g in zip(weights.items(), gradients)}
+    ### END SOLUTION
+
+
+# %%
+check(synflow_score)
+
+# %% [markdown]
+# Hints: `hint("<<n>>.2")`.
+#
+# <details><summary>I get <code>RuntimeError: a leaf Variable that requires grad is being used in an in-place operation</code></summary>
+#
+# Changing a parameter in place is no step of the computation that is differentiated: do it under `torch.no_grad()`.
+# </details>
+#
+# <details><summary>I get <code>RuntimeError: … expected scalar type Double but found Float</code> (or the other way round)</summary>
+#
+# The network and its input must be the same kind of number: make both `double()`.
+# </details>
 
 # %% [markdown]
 # ## Exercise <<n>>.3 · Detect layer collapse

@@ -57,7 +57,7 @@ check(fire_parameters)
 # *Easy · 10 minutes · 2 points*
 #
 # Filter, then mix: each channel is filtered by its own kernel, then each output is a weighted sum of all filtered channels, at
-# each position. No bias, no norm, no activation. The picture is padded with zeros, $(k - 1) / 2$ on each side, so that with
+# each position. No bias, no norm, no activation. The image is padded with zeros, $(k - 1) / 2$ on each side, so that with
 # stride 1 it keeps its size.
 
 # %% exercise=2
@@ -68,7 +68,7 @@ def separable(x: Tensor, depthwise: Tensor, pointwise: Tensor, stride: int) -> T
         x: (batch, channels, height, width).
         depthwise: (channels, k, k), k odd: the kernel of each channel.
         pointwise: (outputs, channels): a row of weights for each output.
-        stride: 1, or more for a smaller picture.
+        stride: 1, or more for a smaller image.
 
     Returns:
         (batch, outputs, height / stride, width / stride), rounded up.
@@ -136,14 +136,14 @@ check(compound_scale)
 #
 # *Hard · 22 minutes · 4 points*
 #
-# Hand in a **trained network** that needs at most `budget` MACs for one picture. For each check we draw six signs that nobody
-# has seen before, and noisy pictures of 8×8 pixels with one sign somewhere. Your function gets pictures and labels to
+# Hand in a **trained network** that needs at most `budget` MACs for one image. For each check we draw six signs that nobody
+# has seen before, and noisy images of 8×8 pixels with one sign somewhere. Your function gets images and labels to
 # train on. We build the network from your plan, count its MACs, load your weights, and recompute its accuracy on *other*
-# pictures: at least 90 % passes. All networks are of this form:
+# images: at least 90 % passes. All networks are of this form:
 
 # %% tags=["setup"]
 def build(plan, classes=6):
-    """A MobileNet for pictures of one channel: `plan` lists [filters, stride]; all but the first are separable."""
+    """A MobileNet for images of one channel: `plan` lists [filters, stride]; all but the first are separable."""
     layers, inputs = [], 1
     for place, (filters, stride) in enumerate(plan):
         if place > 0:  # filter each channel
@@ -162,19 +162,19 @@ def build(plan, classes=6):
 
 # %% exercise=4
 def train_mobilenet(x: Tensor, y: Tensor, budget: int, seed: int) -> dict[str, object]:
-    """Train a MobileNet that needs at most `budget` MACs a picture.
+    """Train a MobileNet that needs at most `budget` MACs an image.
 
     Args:
-        x: (480, 1, 8, 8), pictures to train on, from 0 to about 1.3.
+        x: (480, 1, 8, 8), images to train on, from 0 to about 1.3.
         y: (480,), which sign is on each, 0..5.
-        budget: multiply-adds allowed for one picture.
+        budget: multiply-adds allowed for one image.
         seed: for torch.manual_seed, so that the same call gives the same network.
 
     Returns:
         {"plan": the list of [filters, stride], two or more, "state": the state dict of the trained build(plan)}.
     """
     ### BEGIN SOLUTION
-    def macs(w):  # of the plan [[w, 1], [2w, 2], [4w, 2]]: pictures of 8×8, then 4×4, then 2×2
+    def macs(w):  # of the plan [[w, 1], [2w, 2], [4w, 2]]: images of 8×8, then 4×4, then 2×2
         return 9 * w * 64 + (9 + 2 * w) * w * 16 + (9 + 4 * w) * 2 * w * 4 + 6 * 4 * w
 
     w = 1
