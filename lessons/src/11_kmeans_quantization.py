@@ -452,8 +452,8 @@ for name, iterations in (("before k-means moves them", 0), ("after", 1000)):
 #
 # ## 7 · In practice
 #
-# Would a general compressor do? zlib comes with Python (zstd does from 3.14 on). It knows nothing about networks, but finds
-# repeated bytes. First the whole network as float32 bytes, then only the codes of its first layer, a byte each:
+# Would a general compressor do? Take zlib, and the newer zstd. They know nothing about networks, but find repeated
+# bytes. First the whole network as float32 bytes, then only the codes of its first layer, a byte each:
 
 # %%
 import zlib
@@ -462,13 +462,11 @@ from course_lib.experiments.kmeans_quantization import raw_bytes
 from course_lib.measure import latency
 from course_lib.quantization.huffman import encode
 
-coders = {"zlib": lambda data: zlib.compress(data, 9)}
 try:
-    from compression import zstd
-
-    coders["zstd"] = lambda data: zstd.compress(data, 19)
+    from compression import zstd  # a part of Python from 3.14 on
 except ImportError:
-    print("this Python has no zstd (3.14 brings it)")
+    from backports import zstd
+coders = {"zlib": lambda data: zlib.compress(data, 9), "zstd": lambda data: zstd.compress(data, 19)}
 
 # %%
 for name, net in (("dense", dense[0]), ("pruned", sparse[0]), ("shared", small[0])):

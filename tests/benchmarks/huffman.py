@@ -1,6 +1,6 @@
 """Huffman's code on a million symbols, beside the pure-Python library dahuffman where it is installed, and beside zlib and zstd.
 
-dahuffman and zstandard are no dependencies of the course: `uv pip install dahuffman zstandard` brings them for one run.
+dahuffman is no dependency of the course: `uv pip install dahuffman` brings it for one run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ import torch
 
 from course_lib.quantization.huffman import HuffmanCode, build_code, decode, encode
 from tests.benchmarks.side_by_side import Row, medians
+
+try:
+    from compression import zstd  # a part of Python from 3.14 on
+except ImportError:
+    from backports import zstd
 
 
 def kinds(n: int = 1_000_000) -> dict[str, np.ndarray]:
@@ -65,9 +70,4 @@ def by_dahuffman(row: np.ndarray) -> tuple[dict, int | None]:
 def by_others(row: np.ndarray) -> dict[str, int]:
     """Bytes of general compressors on one byte a symbol."""
     raw = row.astype(np.uint8).tobytes()
-    found = {"zlib -9": len(zlib.compress(raw, 9))}
-    try:
-        import zstandard
-    except ImportError:
-        return found
-    return found | {"zstd -19": len(zstandard.ZstdCompressor(level=19).compress(raw))}
+    return {"zlib -9": len(zlib.compress(raw, 9)), "zstd -19": len(zstd.compress(raw, 19))}
