@@ -58,9 +58,11 @@ function draggable(svg, handle, { label, low, high, step, get, set, at, say }) {
   handle.setAttribute("data-lm-suppress-shortcuts", "true");
   handle.addEventListener("pointerdown", (event) => {
     handle.setPointerCapture(event.pointerId);
+    handle.classList.add("sn-held");
     handle.focus();
     event.preventDefault();
   });
+  handle.addEventListener("lostpointercapture", () => handle.classList.remove("sn-held"));
   handle.addEventListener("pointermove", (event) => {
     if (handle.hasPointerCapture(event.pointerId)) move(at(pointIn(svg, event)));
   });
@@ -74,5 +76,14 @@ function draggable(svg, handle, { label, low, high, step, get, set, at, say }) {
   return () => {
     handle.setAttribute("aria-valuenow", get());
     handle.setAttribute("aria-valuetext", say(get()));
+  };
+}
+
+// `build`, which makes the figure anew, but not while a handle in it is held: then as soon as it is let go.
+function whenFree(root, build) {
+  return () => {
+    const held = root.querySelector(".sn-held");
+    if (held) held.addEventListener("lostpointercapture", build, { once: true });
+    else build();
   };
 }

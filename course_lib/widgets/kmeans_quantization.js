@@ -160,7 +160,7 @@ function render({ model, el }) {
     };
     repaint();
   };
-  const follow = () => (kind() === built ? repaint() : build());
+  const rebuild = whenFree(root, build), follow = () => (kind() === built ? repaint() : rebuild());
   model.on("change:pack change:centroids change:slide change:inertias change:trail change:alt", follow);
   build();
   return () => model.off(null, null, null);

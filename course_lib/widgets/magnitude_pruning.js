@@ -259,7 +259,7 @@ function render({ model, el }) {
     remark();
     if (focused) cut.grip.focus();
   };
-  model.on("change:pack", build);
+  model.on("change:pack", whenFree(root, build));
   model.on("change:step", () => { repaint(); remark(); });
   model.on("change:trails change:alt", () => remark());
   build();

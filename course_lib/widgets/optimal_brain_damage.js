@@ -114,7 +114,7 @@ function render({ model, el }) {
     repaint();
     if (focused) weight.grip.focus();
   };
-  model.on("change:pack", build);
+  model.on("change:pack", whenFree(root, build));
   model.on("change:step change:alt", () => repaint());
   build();
   return () => model.off(null, null, null);

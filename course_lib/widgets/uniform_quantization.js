@@ -179,7 +179,7 @@ function render({ model, el }) {
     repaint();
     if (focused) plot.grip.focus();
   };
-  model.on("change:pack", build);
+  model.on("change:pack", whenFree(root, build));
   model.on("change:step", () => repaint());
   model.on("change:trails change:alt", () => remark());
   build();

@@ -83,6 +83,15 @@ def flagship():
                         presets={"low": {"threshold": 0.1}, "high": {"threshold": 0.8}})
 """
 
+CLIP = """
+import torch
+from course_lib.data import load
+from course_lib.models import mlp
+from course_lib.widgets.uniform_quantization import quantization_clip
+
+seen = load("digits").validation
+"""
+
 DEAD = """
 def dead():
     slider = ipywidgets.IntSlider(2, min=0, max=9, description="amount")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser import sample
-from tests.browser.drive import drive, repaint_ms
+from tests.browser.drive import at_rest, drive, eventually, repaint_ms
 from tests.browser.page import open_notebook
 
 
@@ -34,6 +34,30 @@ def test_a_flagship_is_dragged_and_pressed(browser, lab) -> None:
         assert "drag threshold" in used
         assert int(widget.locator(".sn-picture").get_attribute("data-frame")) > 10
         print("flagship repaints:", repaint_ms(notebook, widget))
+        assert not notebook.errors() and not notebook.complaints()
+
+
+def test_a_handle_stays_in_the_hand_that_holds_it(browser, lab) -> None:
+    """Another setting makes the figure anew, but not under the pointer."""
+    with opened(browser, lab, "held", sample.CLIP, "quantization_clip(mlp((64, 16, 10)), seen.x, seen.y)") as notebook:
+        widget = notebook.run_all().widgets()[0]
+        handle, mouse = widget.locator(".sn-drag").element_handle(), notebook.page.mouse
+        handle.scroll_into_view_if_needed()
+        at_rest(notebook)
+        grip = handle.bounding_box()
+        x, y = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2
+        mouse.move(x, y)
+        mouse.down()
+        widget.locator(".noUi-handle").first.press("ArrowRight")
+        at_rest(notebook)
+        assert handle.evaluate("handle => handle.isConnected"), "the figure was made anew while its handle was held"
+        before = handle.get_attribute("aria-valuenow")
+        mouse.move(x - 60, y)
+        assert eventually(notebook, lambda: handle.get_attribute("aria-valuenow") != before)
+        mouse.up()
+        assert eventually(notebook, lambda: not handle.evaluate("handle => handle.isConnected")), (
+            "it was never made anew"
+        )
         assert not notebook.errors() and not notebook.complaints()
 
 
