@@ -73,7 +73,7 @@ def fit_trials(
     seeds = range(n) if seeds is None else seeds
     masks = [{}] * n if masks is None else masks
     check_trials(models, splits=splits, seeds=seeds, masks=masks)
-    groups = 1 if has_dropout(models[0]) else max(1, min(os.cpu_count() or 1, n // 2))
+    groups = 1 if has_dropout(models[0]) else min(os.cpu_count() or 1, (n + 1) // 2)
     settings = {
         "steps": steps,
         "batch_size": batch_size,
