@@ -12,7 +12,7 @@ from course_lib.models import lenet_300_100, small_cnn
 from course_lib.quantization import integer_product
 from course_lib.quantization.fixed_point import fixed_point, requantize, rounding_right_shift, wrapped
 from course_lib.quantization.integer import to_integer
-from course_lib.quantization.integer_layers import Grid, IntegerLinear
+from course_lib.quantization.integer_layers import Grid, IntegerConv2d, IntegerLinear
 from course_lib.quantization.integer_product import int8_product_is_exact, integer_matmul, split_matmul
 from course_lib.training import fit
 
@@ -70,6 +70,20 @@ def test_the_self_check_sees_a_product_that_saturates(monkeypatch):
     monkeypatch.delattr(torch, "_int_mm")
     assert not int8_product_is_exact()
     int8_product_is_exact.cache_clear()
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (1, 3)])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 4)])
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_the_sums_of_a_convolution_are_exact(groups, kernel, stride):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 12, kernel, stride, padding=(1, 2), groups=groups)
+    ours = IntegerConv2d(layer, Grid(0.02, -17), Grid(0.1, 3))
+    codes = torch.randint(-128, 128, (2, 6, 9, 8)).to(torch.int8)
+    how = {"stride": stride, "padding": (1, 2), "groups": groups}
+    exact = nn.functional.conv2d(codes.double() + 17, ours.codes.double(), **how)  # the border holds the zero point
+    shift = -17 * ours.codes.flatten(1).sum(dim=1, dtype=torch.int32)
+    assert torch.equal((ours.products(codes) - shift).permute(0, 3, 1, 2).double(), exact)
 
 
 class Residual(nn.Module):

@@ -9,7 +9,7 @@ from torch import nn
 from course_lib.data import load
 from course_lib.errors import CourseError
 from course_lib.models import lenet_300_100
-from course_lib.quantization import choose_qparams, fake_quantize
+from course_lib.quantization import QParams, choose_qparams, fake_quantize
 from course_lib.quantization.folding import fold_batch_norm
 from course_lib.quantization.post_training import post_training
 from course_lib.quantization.qat import convert, freeze_batch_norm_, freeze_ranges_, prepare
@@ -31,6 +31,24 @@ def test_forward_is_fake_quantize_and_backward_is_torchs(symmetric, axis):
     twin = x.detach().clone().requires_grad_()
     torch.fake_quantize_per_channel_affine(twin, scale, zero, axis, grid.lowest, grid.highest).backward(gradient)
     assert torch.allclose(x.grad, twin.grad) and 0 < (x.grad == 0).sum() < x.numel()
+
+
+def test_ties_and_both_ends_are_torchs_bit_for_bit():
+    x = torch.arange(-24, 24) / 8  # with steps of 0.5 every fourth value lies in the middle between two grid points
+    grid = QParams(torch.tensor(0.5), torch.tensor(2, dtype=torch.int32), bits=3, symmetric=False)
+    ours, twin = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out, wanted = fake_quantize_straight_through(ours, grid), torch.fake_quantize_per_tensor_affine(twin, 0.5, 2, 0, 7)
+    out.sum().backward(), wanted.sum().backward()
+    assert torch.equal(out, wanted) and torch.equal(ours.grad, twin.grad)
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+def test_backward_keeps_the_input_and_nothing_else(axis):
+    x, kept = torch.randn(6, 5).requires_grad_(), []
+    grid = choose_qparams(x, 4, symmetric=True, axis=axis)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        fake_quantize_straight_through(x, grid)
+    assert [tensor.data_ptr() for tensor in kept] == [x.data_ptr()]
 
 
 def test_a_learned_scale_has_the_gradient_of_lsq():

@@ -67,6 +67,22 @@ def test_a_grid_for_each_channel_is_each_channels_own_grid():
     assert middle.scale.shape == (4,) and fake_quantize(x, middle).shape == x.shape
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_a_single_number_that_is_not_finite_has_no_range(axis, bad):
+    x = torch.zeros(3, 4)
+    x[1, 2] = bad
+    with pytest.raises(CourseError, match="NaN or infinity"):
+        range_of(x, axis)
+    with pytest.raises(CourseError, match="both finite"):
+        qparams_of_range(min(bad, 0.0), bad)
+
+
+def test_a_range_may_be_wider_than_its_type_counts():
+    low, high = range_of(torch.tensor([-60_000.0, 60_000.0], dtype=torch.float16))
+    assert (low, high) == (-60_000, 60_000)
+
+
 def test_as_torch_quantizes():
     x = torch.randn(1000)
     grid = choose_qparams(x, 8)

@@ -87,7 +87,8 @@ class IntegerProduct(nn.Module):
 
     def rescale(self, accumulator: Tensor) -> Tensor:
         """Sums of products, int32, (…, out) -> codes, int8."""
-        return torch.mul(accumulator, self.multiplier).add_(self.offset).floor_().clamp_(-128, 127).to(torch.int8)
+        real = accumulator.double().mul_(self.multiplier).add_(self.offset)
+        return real.floor_().clamp_(-128, 127).to(torch.int8)
 
     def real_weight(self) -> Tensor:
         """The real numbers that the weights' codes stand for."""
@@ -121,9 +122,13 @@ class IntegerLinear(IntegerProduct):
     Jacob et al. 2018. Lesson 09.
     """
 
+    def __init__(self, weight: Tensor, bias: Tensor | None, grid: Grid, out: Grid) -> None:
+        super().__init__(weight, bias, grid, out)
+        self.columns = self.codes.t().contiguous()  # (in, out)
+
     def products(self, codes: Tensor) -> Tensor:
         """(batch, in) -> sums of products, still without the bias: int32, (batch, out)."""
-        return codes_matmul(codes, self.codes.t())
+        return codes_matmul(codes, self.columns)
 
     def forward(self, codes: Tensor) -> Tensor:
         """(batch, in) -> (batch, out), int8."""
@@ -155,12 +160,11 @@ class IntegerConv2d(IntegerProduct):
 
     def products(self, codes: Tensor) -> Tensor:
         """(batch, in, height, width) -> sums of products, still without the bias: int32, (batch, height, width, out)."""
-        x = padded(codes, self.padding, self.grid.zero_point)
-        patches = patches_of(x, self.codes.shape[2:], self.stride)  # (batch, height, width, rows, columns, in)
-        batch, height, width = patches.shape[:3]
-        groups = patches.unflatten(-1, (self.groups, -1)).movedim(-2, 0)
-        rows = groups.reshape(self.groups, batch * height * width, -1)
-        sums = [codes_matmul(row, column) for row, column in zip(rows, self.columns, strict=True)]
+        kernel = self.codes.shape[2:]
+        rows = rows_of(padded(codes, self.padding, self.grid.zero_point), kernel, self.stride)
+        batch, height, width = rows.shape[:3]
+        groups = rows.view(batch * height * width, kernel.numel(), self.groups, -1).permute(2, 0, 1, 3).flatten(2)
+        sums = [codes_matmul(row, column) for row, column in zip(groups, self.columns, strict=True)]
         return (sums[0] if len(sums) == 1 else torch.cat(sums, dim=1)).view(batch, height, width, -1)
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -177,6 +181,15 @@ def padded(codes: Tensor, padding: tuple[int, int], value: int) -> Tensor:
     """Codes with a border of `value` (the zero point, which stands for 0), channels last: (batch, height, width, in)."""
     up, left = padding
     return F.pad(codes.permute(0, 2, 3, 1), (0, 0, left, left, up, up), value=value).contiguous()
+
+
+def rows_of(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    """Every piece that a kernel sees as a row: (batch, out height, out width, kernel height · kernel width · channels).
+
+    First the pieces of single lines of the image, then the lines that one kernel covers: copied in long runs.
+    """
+    lines = x.unfold(2, kernel[1], stride[1]).transpose(3, 4).flatten(3)  # (batch, height, out width, row of a piece)
+    return torch.cat(lines.unfold(1, kernel[0], stride[0]).unbind(-1), dim=-1)
 
 
 def patches_of(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ class IntegerFlatten(OnOneGrid):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes -> the same codes."""
-        return self.layer(codes)
+        return codes.flatten(self.layer.start_dim, self.layer.end_dim)
 
 
 class IntegerReLU(OnOneGrid):
@@ -61,11 +63,8 @@ class IntegerMaxPool2d(OnOneGrid):
         kernel, stride, padding = pooling_of(self.layer)
         x = padded(codes, padding, -128) if any(padding) else codes.permute(0, 2, 3, 1)
         patches = patches_of(x, kernel, stride)
-        largest = patches[..., 0, 0, :]
-        for row in range(kernel[0]):
-            for column in range(kernel[1]):
-                largest = torch.maximum(largest, patches[..., row, column, :])
-        return largest.permute(0, 3, 1, 2)
+        places = [patches[..., row, column, :] for row in range(kernel[0]) for column in range(kernel[1])]
+        return reduce(torch.maximum, places).permute(0, 3, 1, 2)
 
 
 class IntegerAvgPool2d(OnOneGrid):

@@ -8,6 +8,7 @@ everywhere.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -100,9 +101,12 @@ def range_of(x: Tensor, axis: int | None = None) -> tuple[Tensor, Tensor]:
     """
     if x.numel() == 0:
         raise CourseError("An empty tensor has no range; pass a tensor with values.")
-    rows = x.detach().flatten() if axis is None else x.detach().movedim(axis, 0).flatten(1)
-    low, high = rows.aminmax(dim=-1)
-    if not (low.isfinite().all() and high.isfinite().all()):
+    if axis is None:
+        low, high = x.detach().aminmax()
+    else:
+        rows = x.detach().movedim(axis, 0).flatten(1)
+        low, high = rows.amin(dim=1), rows.amax(dim=1)  # aminmax is slow along a dimension
+    if not ((low > -math.inf) & (high < math.inf)).all():  # NaN fails as well
         raise CourseError(f"A grid needs finite numbers, but the tensor of shape {tuple(x.shape)} has NaN or infinity.")
     return low, high
 
@@ -129,7 +133,7 @@ def qparams_of_range(
     """
     check_bits(bits, symmetric)
     low, high = torch.as_tensor(low, dtype=torch.float32), torch.as_tensor(high, dtype=torch.float32)
-    if not (low.isfinite().all() and high.isfinite().all() and (low <= high).all()):
+    if not ((low > -math.inf) & (low <= high) & (high < math.inf)).all():
         raise CourseError(f"A range goes from low to high, both finite, but you passed low={low}, high={high}.")
     low, high = low.clamp(max=0), high.clamp(min=0)
     steps = 2 ** (bits - 1) - 1 if symmetric else 2**bits - 1
