@@ -41,7 +41,7 @@ def grade(
     seed: Annotated[int | None, typer.Option(help="The seed of a new grade book; drawn if left out.", min=0)] = None,
     seconds: Annotated[float, typer.Option(help="How long one answer may run.", min=1)] = 30,
     megabytes: Annotated[int, typer.Option(help="How much memory one answer may use.", min=64)] = 1024,
-    plain: Annotated[bool, typer.Option("--plain", help="Start a new process for each answer; slower.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Start a new sandbox for each submission; slower.")] = False,
 ) -> None:
     """Grade what a class handed in, each answer isolated from everything else.
 
@@ -81,7 +81,7 @@ def known_exercises(rubrics: Path | None) -> tuple[dict[str, "Exercise"], dict[s
 def here(level: str | None, jobs: int, exercises: dict[str, "Exercise"], *, warm: bool) -> Iterator["Run"]:
     """Sandboxes on this machine; says at which level, and what a lower one means."""
     from course_lib.grading import isolation
-    from course_lib.grading.batch import in_threads
+    from course_lib.grading.batch import by_submission, in_threads
     from course_lib.grading.runner import Runner
 
     with Runner(level, warm=warm, exercises=exercises) as runner:
@@ -89,7 +89,7 @@ def here(level: str | None, jobs: int, exercises: dict[str, "Exercise"], *, warm
         if runner.level != "full":
             found = isolation.probe()
             say(" ".join(filter(None, ["That is not the strictest level.", found.reason, found.remedy])))
-        yield in_threads(runner.run, jobs)
+        yield in_threads(runner.run, jobs) if warm else by_submission(runner.run_submission, jobs)
 
 
 def with_bar(lines: Iterable["Line"], total: int) -> Iterator["Line"]:

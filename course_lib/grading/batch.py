@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
+from itertools import groupby
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 
 from course_lib.errors import CourseError
 from course_lib.grading.book import GradeBook, Line
@@ -75,8 +78,12 @@ def tasks_of(
 ) -> list[Task]:
     """Every exercise of every learner, also those left out."""
     return [
-        task_of(submission, exercise, Job(exercise.id, None, (), seed_of(seed, exercise.id), seconds, megabytes))
-        for submission in submissions
+        task_of(
+            submission,
+            exercise,
+            Job(exercise.id, None, (), seed_of(seed, exercise.id), seconds, megabytes, submission=number),
+        )
+        for number, submission in enumerate(submissions)
         for exercise in exercises.values()
     ]
 
@@ -184,22 +191,54 @@ def without_running(status: str, exercises: Mapping[str, Exercise], task: Task, 
 
 def in_threads(run: Callable[[Job], Outcome], jobs: int) -> Run:
     """Run jobs in this many threads; the work is done by the child processes that `run` starts."""
+    return lambda work: run_groups(lambda group: map(run, group), [[pair] for pair in enumerate(work)], jobs)
+
+
+def by_submission(run: Callable[[Sequence[Job]], Iterable[Outcome]], jobs: int) -> Run:
+    """Hand `run` the jobs of one submission together, and run this many submissions at the same time."""
 
     def run_all(work: Sequence[Job]) -> Iterator[tuple[int, Outcome | Exception]]:
-        pool = ThreadPoolExecutor(jobs, thread_name_prefix="grading")
-        try:
-            futures = {pool.submit(run, job): place for place, job in enumerate(work)}
-            for future in as_completed(futures):
-                yield futures[future], outcome_or_error(future)
-        finally:  # also when the reader stops: what has begun is finished, nothing more begins
-            pool.shutdown(cancel_futures=True)
+        alike = groupby(enumerate(work), key=submission_of)
+        return run_groups(run, [list(group) for _, group in alike], jobs)
 
     return run_all
 
 
-def outcome_or_error(future: Future) -> Outcome | Exception:
-    """What a job gave, or the grader's own error."""
+def submission_of(pair: tuple[int, Job]) -> tuple[bool, int]:
+    """What the jobs of one submission have in common; a job that names none stands alone."""
+    place, job = pair
+    return (False, place) if job.submission is None else (True, job.submission)
+
+
+def run_groups(
+    run: Callable[[Sequence[Job]], Iterable[Outcome]], groups: Sequence[Sequence[tuple[int, Job]]], jobs: int
+) -> Iterator[tuple[int, Outcome | Exception]]:
+    """Each group in one thread, in turn; what is done comes at once."""
+    done: SimpleQueue[tuple[int, Outcome | BaseException]] = SimpleQueue()
+    stopped = Event()
+
+    def work_through(group: Sequence[tuple[int, Job]]) -> None:
+        left = [place for place, _ in group]
+        try:
+            for outcome in run([job for _, job in group]):
+                done.put((left.pop(0), outcome))
+                if stopped.is_set():
+                    return
+            if left:
+                raise RuntimeError(f"{len(left)} jobs came to nothing")
+        except BaseException as error:  # nobody may wait for ever
+            for place in left:
+                done.put((place, error))
+
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="grading")
     try:
-        return future.result()
-    except Exception as error:
-        return error
+        for group in groups:
+            pool.submit(work_through, group)
+        for _ in range(sum(map(len, groups))):
+            place, found = done.get()
+            if isinstance(found, BaseException) and not isinstance(found, Exception):
+                raise found
+            yield place, found
+    finally:  # also when the reader stops: the job that has begun is finished, nothing more begins
+        stopped.set()
+        pool.shutdown(cancel_futures=True)

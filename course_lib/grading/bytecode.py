@@ -1,44 +1,50 @@
-"""Compiled Python for sandboxes, which cannot keep their own, on machines whose installation has none.
+"""Compiled Python for sandboxes, which may write none and see none of ours: without it, every start compiles again.
 
-That is so where PYTHONDONTWRITEBYTECODE is set, as in many containers, or where the installation belongs to somebody
-else: then every start would compile all of torch again.
+Beside the sources it may be missing, where PYTHONDONTWRITEBYTECODE is set, as in many containers, or where the
+installation belongs to somebody else. So the grader keeps a folder of its own.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
 import os
+import site
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-IMPORTS = "import course_lib.grading.child, course_lib.grading.warm, IPython.core.inputtransformer2"
+ROOT = Path(__file__).parents[2]
+USED = "from course_lib.grading import child, warm; child.practise(); import IPython.core.inputtransformer2"
 
 
 @cache
-def folder() -> str | None:
-    """A folder of compiled modules, filled once by the grader itself; None where the installation has its own."""
-    torch = importlib.util.find_spec("torch").origin
-    if os.path.exists(importlib.util.cache_from_source(torch)):
-        return None
-    path = user_cache_path("small-nets") / f"bytecode-{sys.implementation.cache_tag}-torch-{version('torch')}"
+def folder(sources: tuple[Path, ...]) -> str | None:
+    """A folder with the compiled form of these files of ours, and of all that they import; None where none can be kept."""
+    installation = hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
+    path = user_cache_path("small-nets") / f"bytecode-{sys.implementation.cache_tag}-{installation}"
     try:
-        if not (path / "complete").exists():
+        if not is_current(path / "complete", sources):
             fill(path)
     except (OSError, subprocess.SubprocessError):
         return None  # slower, not wrong
     return str(path)
 
 
+def is_current(mark: Path, sources: Iterable[Path]) -> bool:
+    """Whether it was filled after the last change of the sources and of what is installed."""
+    files = [file for path in sources for file in ([path] if path.is_file() else path.rglob("*.py"))]
+    changes = (*files, *map(Path, site.getsitepackages()))
+    return mark.exists() and mark.stat().st_mtime >= max(path.stat().st_mtime for path in changes)
+
+
 def fill(path: Path) -> None:
-    """Import everything once with this folder as the place for compiled modules."""
+    """Use everything once with this folder as the place for compiled modules; what is there and current stays."""
     path.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    command = [sys.executable, "-c", IMPORTS]
-    root = str(Path(__file__).parents[2])
-    subprocess.run(command, cwd=root, env={**kept, "PYTHONPYCACHEPREFIX": str(path)}, check=True, capture_output=True)
+    settings = {**kept, "PYTHONPYCACHEPREFIX": str(path)}
+    subprocess.run([sys.executable, "-c", USED], cwd=ROOT, env=settings, check=True, capture_output=True)
     (path / "complete").touch()

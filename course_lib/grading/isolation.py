@@ -168,8 +168,8 @@ def settings(level: str, scratch: str) -> dict[str, str]:
 
 
 def compiled() -> dict[str, str]:
-    """Where Python finds compiled modules, if not beside their sources."""
-    folder = bytecode.folder()
+    """Where Python finds compiled modules."""
+    folder = bytecode.folder(tuple(PACKAGE / name for name in NEEDED))
     return {"PYTHONPYCACHEPREFIX": folder} if folder else {}
 
 

@@ -88,7 +88,8 @@ class Job(Record):
     """One exercise of one learner, ready to run; it does not say whose it is.
 
     `code` is None where nothing was handed in. `seconds` and `megabytes` bound what the answer may use beyond what
-    torch itself takes. `files` are pairs of a name and a path, read by the grader only.
+    torch itself takes. `files` are pairs of a name and a path, read by the grader only. `submission` is a number that
+    the jobs of one submission share, and no others; None says nothing.
     """
 
     exercise: str
@@ -98,6 +99,7 @@ class Job(Record):
     seconds: float = 30.0
     megabytes: int = 1024
     files: tuple[tuple[str, str], ...] = ()
+    submission: int | None = None
 
 
 @dataclass(frozen=True)

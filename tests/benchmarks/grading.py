@@ -65,7 +65,7 @@ def rows(median: dict[str, float]) -> list[Row]:
     peers = [name for name in ("nbgrader autograde", "otter run") if name in median] or [""]
     return [
         Row(
-            f"submission of 4 exercises, {form}, isolation {level}{', and otter' if peer == 'otter run' else ''}",
+            f"submission of 4 exercises, {form}, isolation {level}{', beside otter' if peer == 'otter run' else ''}",
             median[form],
             "s",
             median.get(peer),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,6 +212,43 @@ def test_threads_run_at_the_same_time_and_stop_when_nobody_listens() -> None:
     assert len(done) <= 9
 
 
+def test_a_submission_stays_together_and_each_outcome_comes_at_once() -> None:
+    """Jobs of one submission go to one call, in order; one that names no submission goes alone."""
+    calls: list[list[str]] = []
+    listened = threading.Event()
+
+    def run(group: Sequence[Job]) -> Iterator[Outcome]:
+        calls.append([job.exercise for job in group])
+        yield fake(group[0])
+        assert listened.wait(10)
+        yield from map(fake, group[1:])
+
+    work = [Job("2.1", "a", submission=0), Job("2.2", "b", submission=0), Job("2.4", "c", submission=0)]
+    work += [Job("2.1", "d"), Job("2.2", "wrong")]
+    results = batch.by_submission(run, 1)(work)
+    assert next(results)[0] == 0
+    listened.set()
+    assert {place: outcome.status for place, outcome in results} == {1: "passed", 2: "passed", 3: "passed", 4: "failed"}
+    assert calls == [["2.1", "2.2", "2.4"], ["2.1"], ["2.2"]]
+
+
+def test_a_submission_whose_runner_breaks_keeps_what_it_has() -> None:
+    """The rest is the grader's error, and the next submission is run."""
+
+    def run(group: Sequence[Job]) -> Iterator[Outcome]:
+        yield fake(group[0])
+        if len(group) > 1:
+            raise RuntimeError("broken")
+
+    work = [*[Job("2.1", "a", submission=0)] * 3, Job("2.1", "a", submission=1)]
+    found = dict(batch.by_submission(run, 2)(work))
+    assert [getattr(found[place], "status", str(found[place])) for place in range(4)] == [
+        "passed", "broken", "broken", "passed",
+    ]  # fmt: skip
+    silent = dict(batch.by_submission(lambda group: [], 2)(work))
+    assert [str(silent[place]) for place in range(4)] == ["3 jobs came to nothing"] * 3 + ["1 jobs came to nothing"]
+
+
 def test_a_task_is_what_the_answer_says() -> None:
     submission = Submission(
         "ada", {"2.1": Answer("2.1", "def magnitude_mask(): return 1", ("import torch",), "name", ("found",))}, {}
@@ -223,6 +261,7 @@ def test_a_task_is_what_the_answer_says() -> None:
         ("ada", "2.2", ()),
     ]
     assert (tasks[0].job.setup, tasks[0].job.seconds, tasks[0].job.megabytes) == (("import torch",), 5, 6)
+    assert [task.job.submission for task in tasks] == [0, 0]
     assert tasks[1].job.code is None
 
 

@@ -85,10 +85,10 @@ def test_bytes_in_json_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture(scope="module")
-def three_workers(security):
-    """A scheduler and three worker processes of one thread, encrypted, without a dashboard."""
+def two_workers(security):
+    """A scheduler and two worker processes of one thread, encrypted, without a dashboard."""
     with distributed.LocalCluster(
-        n_workers=3,
+        n_workers=2,
         threads_per_worker=1,
         processes=True,
         security=security,
@@ -98,8 +98,8 @@ def three_workers(security):
         yield made
 
 
-def test_a_worker_is_killed_and_every_submission_is_graded_once(three_workers, tmp_path: Path) -> None:
-    assert three_workers.scheduler_address.startswith("tls://")
+def test_a_worker_is_killed_and_every_submission_is_graded_once(two_workers, tmp_path: Path) -> None:
+    assert two_workers.scheduler_address.startswith("tls://")
     folder = hand_in(tmp_path / "in", **{f"learner{number}": untidy.plain() for number in range(4)})
     request = Request(folder, tmp_path / "out", EXERCISES, seed=3)
     seen: list[object] = []
@@ -111,9 +111,9 @@ def test_a_worker_is_killed_and_every_submission_is_graded_once(three_workers, t
                 os.kill(pids[0], signal.SIGKILL)
             yield line
 
-    with distributed.Client(three_workers) as client:
+    with distributed.Client(two_workers) as client:
         pids = list(client.run(os.getpid).values())  # of the workers themselves, not of their nannies
-    workers = cluster.on_dask(three_workers.scheduler_address, security=three_workers.security)
+    workers = cluster.on_dask(two_workers.scheduler_address, security=two_workers.security)
     group = grade_class(request, workers, progress=kill_one)
     assert len(seen) == 20
     assert not alive(pids[0])
@@ -133,7 +133,7 @@ def alive(pid: int) -> bool:
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
 
 
-def test_a_level_that_workers_lack_is_refused(three_workers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_level_that_workers_lack_is_refused(two_workers, monkeypatch: pytest.MonkeyPatch) -> None:
     class Client:
         def run(self, function):
             return {"tls://a": "full", "tls://b": "process"}

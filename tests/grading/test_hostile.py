@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.grading import isolation, processes
+from course_lib.grading import isolation
 from course_lib.grading.records import STATUSES, Job, Outcome
 from course_lib.grading.runner import Runner
-from tests.grading.hostile import HOSTILE, RIGHT, SETUP, WRONG
+from tests.grading.children import command_line, left_of, sandboxes
+from tests.grading.hostile import HOSTILE, RIGHT, SETUP, TIMED_OUT, WRONG
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or not Path("/proc/self").exists(), reason="grading needs Linux")
 SECRET = "the-secret-of-the-grader"
 SECONDS, MEGABYTES = 2.5, 300
+SHORT = 0.8  # for what can only time out
 ALONE = "import os\nassert not os.listdir('.'), os.listdir('.')\n" + RIGHT  # right, where nobody left anything
 SLOW = (
     "prints",
@@ -77,14 +79,16 @@ def level_of(name: str) -> str:
 def running(level: str) -> Iterator[Runner]:
     """One runner for all answers of a level, as a class has; at the end nothing of it is left."""
     os.environ["SMALL_NETS_SECRET"] = SECRET
-    before = set(processes.descendants(os.getpid()))
+    before = sandboxes()
     with Runner(level_of(level)) as runner:
         assert graded(runner, RIGHT).status == "passed"
         descriptors = len(os.listdir("/proc/self/fd"))
         yield runner
         assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
+        family = sandboxes() - before
     os.environ.pop("SMALL_NETS_SECRET", None)
-    assert set(processes.descendants(os.getpid())) <= before
+    assert not left_of(family)
+    assert sandboxes() <= before
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4 * 2**20  # KiB: no tree took more than 4 GiB
 
 
@@ -136,7 +140,7 @@ def assert_earns_nothing(name: str, runner: Runner, listener: socket.socket, sec
     """It ends with no point and a fitting status; the next learner's result is what it always was."""
     code, statuses = HOSTILE[name]
     code = code.replace("SECRET_FILE", str(secret_file)).replace("PORT", str(listener.getsockname()[1]))
-    outcome = graded(runner, code, seconds=SECONDS)
+    outcome = graded(runner, code, seconds=SHORT if statuses == TIMED_OUT else SECONDS)
     assert outcome.points == 0
     assert outcome.status in STATUSES
     slow_machine = {"timed out"} if name.startswith(SLOW) else set()
@@ -163,7 +167,8 @@ def test_after_all_that(full: Runner) -> None:
     """A wrong answer still has its name, and what others on the machine can list says nothing about a job."""
     outcome = graded(full, WRONG)
     assert (outcome.status, outcome.mistake) == ("failed", "sum instead of mean")
-    lines = [Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8") for pid in processes.descendants(os.getpid())]
+    lines = list(map(command_line, sandboxes()))
+    assert any(lines)
     assert not any("group_scores" in line or "2.4" in line.split("\0") or SECRET in line for line in lines)
 
 

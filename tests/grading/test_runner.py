@@ -21,6 +21,7 @@ from course_lib.grading.records import Job, Outcome
 from course_lib.grading.runner import Runner, run_exercise
 from course_lib.rubrics.exercise import Case, Exercise, exercise_of
 from course_lib.rubrics.verbs import BuiltIn
+from tests.grading.children import left_of, sandboxes
 from tests.grading.hostile import RIGHT, SETUP, WRONG
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sandboxes need Linux")
@@ -100,10 +101,49 @@ def test_status_and_feedback(runner: Runner, code: str | None, status: str, word
     assert words in outcome.feedback
 
 
-@pytest.mark.parametrize("code", [RIGHT, WRONG, STUB], ids=["right", "wrong", "stub"])
-def test_plain_form_says_the_same(runner: Runner, code: str) -> None:
-    """A sandbox for each job, or one that forks: the same record."""
-    assert bare(run_exercise(job(code))) == bare(runner.run(job(code)))
+def test_sandbox_of_its_own_says_the_same(runner: Runner) -> None:
+    """For each job, or one for all: the same record."""
+    assert bare(run_exercise(job(WRONG))) == bare(runner.run(job(WRONG)))
+
+
+def test_plain_form_says_the_same(runner: Runner) -> None:
+    """One sandbox for a submission, which ends with it; a process for each answer, which leaves the next nothing."""
+    marked = (
+        "import os, torch\nassert not os.listdir('.') and not hasattr(torch, 'mark')\ntorch.mark = open('mark', 'w')\n"
+    )
+    jobs = [job(marked + RIGHT), job(WRONG), job(None), job(STUB), job(marked + RIGHT)]
+    before = sandboxes()
+    with Runner(warm=False) as plain:
+        outcomes, families = [], []
+        for outcome in plain.run_submission(jobs):
+            outcomes.append(bare(outcome))
+            families.append(sandboxes() - before)
+        assert sandboxes() == before
+    assert outcomes == [bare(runner.run(each)) for each in jobs]
+    assert families[0]
+    assert all(family == families[0] for family in families)
+
+
+def test_plain_form_shares_nothing_between_submissions() -> None:
+    """Each gets a sandbox that is started for it."""
+    before = sandboxes()
+    with Runner(warm=False) as plain:
+        families = []
+        for _ in range(2):
+            for outcome in plain.run_submission([job(RIGHT)]):
+                assert outcome.status == "passed"
+                families.append(sandboxes() - before)
+    assert all(families)
+    assert not families[0] & families[1]
+
+
+def test_where_a_fork_is_not_safe_every_job_has_its_own_sandbox() -> None:
+    """At the level "process" an answer could reach the process that forks the next."""
+    before = sandboxes()
+    with Runner("process", warm=False) as plain:
+        for outcome in plain.run_submission([job(RIGHT), job(WRONG)]):
+            assert outcome.status in ("passed", "failed")
+            assert sandboxes() == before
 
 
 def test_unknown_exercise_is_the_graders_error(runner: Runner) -> None:
@@ -164,21 +204,23 @@ def test_outlives_the_thread_that_asked() -> None:
         worker = threading.Thread(target=runner.run, args=(job(RIGHT),))
         worker.start()
         worker.join()
-        before = processes.descendants(os.getpid())
+        before = sandboxes()
+        assert before
         assert runner.run(job(RIGHT)).status == "passed"
-        assert processes.descendants(os.getpid()) == before
+        assert sandboxes() == before
 
 
 def test_sandbox_that_is_killed_is_replaced() -> None:
     """Killed by the system in the middle of a job, it costs the learner nothing."""
-    slow = RIGHT.replace("return", "import time; time.sleep(0.3)\n    return")
+    others = sandboxes()
     with Runner() as runner:
         runner.run(job(RIGHT))
-        victims = processes.descendants(os.getpid())
-        timer = threading.Timer(0.5, lambda: [os.kill(pid, signal.SIGKILL) for pid in victims[:1]])
+        victim = min(sandboxes() - others)
+        timer = threading.Timer(0.3, os.kill, (victim, signal.SIGKILL))
         timer.start()
-        assert runner.run(job(slow)).status == "passed"
+        assert runner.run(job("import time; time.sleep(1)\n" + RIGHT)).status == "passed"
         timer.join()
+        assert victim not in sandboxes()
 
 
 GRADER = """
@@ -201,28 +243,17 @@ def test_nothing_outlives_a_killed_grader() -> None:
         family = processes.descendants(grader.pid)
         assert len(family) >= 2
         grader.kill()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and any(is_alive(pid) for pid in family):
-        time.sleep(0.05)
-    assert not [pid for pid in family if is_alive(pid)]
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
-    try:
-        return processes.fields(pid)[0] != "Z"
-    except OSError:
-        return False
+    assert not left_of(family)
 
 
 def test_closing_leaves_nothing() -> None:
     """No process, no folder, no descriptor."""
-    before = set(processes.descendants(os.getpid())), len(os.listdir("/proc/self/fd"))
+    before = sandboxes(), len(os.listdir("/proc/self/fd"))
     for level in isolation.LEVELS[: 1 + isolation.LEVELS.index(isolation.probe().level)]:
         with isolation_sandbox(level) as folder:
             pass
         assert folder is None or not os.path.exists(folder)
-    assert (set(processes.descendants(os.getpid())), len(os.listdir("/proc/self/fd"))) == before
+    assert (sandboxes(), len(os.listdir("/proc/self/fd"))) == before
 
 
 class isolation_sandbox:  # noqa: N801

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from course_lib.errors import CourseError
-from course_lib.grading import bytecode, verdict
+from course_lib.grading import bytecode, isolation, verdict
 from course_lib.grading.records import STATUSES, Answer, Job, Outcome, Submission
 from course_lib.grading.warm import End
 from course_lib.rubrics import verbs
@@ -92,16 +94,39 @@ def test_records_go_through_json(record: object) -> None:
     assert len(STATUSES) == 10
 
 
-def test_compiled_modules_are_kept_where_the_installation_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Filled once; not at all where torch's own are there."""
-    filled = []
-    monkeypatch.setattr(bytecode, "user_cache_path", lambda name: tmp_path)
-    monkeypatch.setattr(bytecode, "fill", lambda path: (filled.append(path), path.mkdir(), (path / "complete").touch()))
-    monkeypatch.setattr(importlib.util, "cache_from_source", lambda path: str(tmp_path / "none"))
+def test_compiled_modules_are_kept_until_a_source_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filled once, and again after an upgrade; a machine that can keep none is slower, not wrong."""
+    package, kept = tmp_path / "package", tmp_path / "kept"
+    (package / "inner").mkdir(parents=True)
+    (package / "inner" / "a.py").touch()
+    monkeypatch.setattr(bytecode, "user_cache_path", lambda name: kept)
+    monkeypatch.setattr(bytecode.site, "getsitepackages", lambda: [str(package)])
+    monkeypatch.setattr(bytecode, "USED", "import json")
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     find = bytecode.folder.__wrapped__
-    assert find() == find() == str(filled[0])
-    assert len(filled) == 1
-    monkeypatch.setattr(importlib.util, "cache_from_source", lambda path: path)
-    assert find() is None
+    path = Path(find((package,)))
+    assert list(path.rglob("json/*.pyc"))
+    filled = (path / "complete").stat().st_mtime_ns
+    assert Path(find((package,))) == path
+    assert (path / "complete").stat().st_mtime_ns == filled
+    soon = filled + 10**9
+    os.utime(package / "inner" / "a.py", ns=(soon, soon))
+    assert not bytecode.is_current(path / "complete", (package,))
+    find((package,))
+    assert (path / "complete").stat().st_mtime_ns > filled
+    monkeypatch.setattr(bytecode, "USED", "raise SystemExit(1)")
+    assert find((package,)) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sandboxes need Linux")
+def test_a_sandbox_compiles_nothing() -> None:
+    """All that it imports before an answer comes is in the folder, our own few files included."""
+    folder = bytecode.folder(tuple(isolation.PACKAGE / name for name in isolation.NEEDED))
+    told = "import course_lib.grading.warm; from course_lib.grading import child; child.practise()"
+    settings = {**os.environ, "PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-v", "-c", told], cwd=bytecode.ROOT, env=settings, stderr=-1, text=True, check=True
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("# code object from")]
+    assert len(lines) > 500
+    assert [line for line in lines if not line.endswith(".pyc'")] == []
