@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import torch
 from xdist.scheduler import LoadScopeScheduling
 
 torch.set_num_threads(1)
+# The tests start some two hundred Pythons. Where compiled modules may not be kept, each would compile torch again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 REPOSITORY = Path(__file__).parents[1]
 os.environ["COURSE_HOME"] = tempfile.mkdtemp(prefix="small-nets-tests-")  # also for the kernels that run notebooks
 

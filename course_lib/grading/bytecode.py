@@ -19,6 +19,17 @@ from platformdirs import user_cache_path
 
 ROOT = Path(__file__).parents[2]
 USED = "from course_lib.grading import child, warm; child.practise(); import IPython.core.inputtransformer2"
+COPY = """
+import contextlib, os, shutil, sys
+from importlib.util import cache_from_source
+compiled = [(m.__spec__.origin, m.__spec__.cached) for m in list(sys.modules.values()) if getattr(m, "__spec__", None)]
+sys.pycache_prefix = sys.argv[1]
+for source, cached in compiled:
+    if cached and os.path.exists(cached):
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(cache_from_source(source)), exist_ok=True)
+            shutil.copyfile(cached, cache_from_source(source))
+"""  # Python itself sees what is stale, and compiles it again
 
 
 @cache
@@ -42,9 +53,10 @@ def is_current(mark: Path, sources: Iterable[Path]) -> bool:
 
 
 def fill(path: Path) -> None:
-    """Use everything once with this folder as the place for compiled modules; what is there and current stays."""
+    """Copy what is compiled already, then use everything once with this folder as the place for compiled modules."""
     path.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     settings = {**kept, "PYTHONPYCACHEPREFIX": str(path)}
+    subprocess.run([sys.executable, "-c", USED + COPY, str(path)], cwd=ROOT, check=True, capture_output=True)
     subprocess.run([sys.executable, "-c", USED], cwd=ROOT, env=settings, check=True, capture_output=True)
     (path / "complete").touch()
