@@ -56,7 +56,7 @@ def restrict(rules: int) -> None:
 def without(root: str, hidden: tuple[str, ...]) -> Iterator[str]:
     """The largest parts of a tree that hold nothing hidden; what does not exist is left out."""
     root = os.path.realpath(root)
-    inside = tuple(path for path in hidden if path == root or path.startswith(root + os.sep))
+    inside = tuple(path for path in map(os.path.realpath, hidden) if path == root or path.startswith(root + os.sep))
     if root in inside or not os.path.exists(root):
         return
     if not inside:

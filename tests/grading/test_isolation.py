@@ -101,6 +101,8 @@ def test_hidden_parts_are_left_out(tmp_path: Path) -> None:
     assert list(landlock.without(root, ())) == [root]
     assert list(landlock.without(root, (root,))) == []
     assert list(landlock.without(f"{root}/none", ())) == []
+    (tmp_path / "link").symlink_to(tmp_path / "a")  # as in an environment that is reached through a link
+    assert list(landlock.without(f"{root}/link", (f"{root}/link/hidden",))) == [f"{root}/a/1"]
 
 
 def test_scratch_is_measured_and_emptied(tmp_path: Path) -> None:
