@@ -33,6 +33,10 @@ def soften_cases(seed: int) -> list[Case]:
     ]
 
 
+ADDS_UP = Invariant(
+    "the probabilities of each example must add up to 1",
+    lambda inputs, q: torch.allclose(q.double().sum(-1), torch.ones(q.shape[:-1]).double(), atol=1e-4),
+)
 SOFTEN = Exercise(
     id="12.1",
     name="soften_logits",
@@ -40,12 +44,7 @@ SOFTEN = Exercise(
     points=1,
     reference=soften_logits,
     cases=soften_cases,
-    invariants=(
-        Invariant(
-            "the probabilities of each example must add up to 1",
-            lambda inputs, q: torch.allclose(q.double().sum(-1), torch.ones(q.shape[:-1]).double(), atol=1e-4),
-        ),
-    ),
+    invariants=(ADDS_UP,),
     mistakes=(
         Mistake(
             "temperature multiplies",
@@ -282,12 +281,7 @@ ENSEMBLE = Exercise(
     points=2,
     reference=ensemble_targets,
     cases=ensemble_cases,
-    invariants=(
-        Invariant(
-            "the probabilities of each example must add up to 1",
-            lambda inputs, q: torch.allclose(q.double().sum(-1), torch.ones(q.shape[:-1]).double(), atol=1e-4),
-        ),
-    ),
+    invariants=(ADDS_UP,),
     mistakes=(
         Mistake(
             "average of logits",
